@@ -529,13 +529,10 @@ def _death_wish() -> tuple[str, ...]:
     return (program, "--pdeathsig", "TERM", "--")
 
 
-def _start(command: Sequence[str | Path], *, user: str | None = None, **popen: Any) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str | Path], **popen: Any) -> subprocess.Popen[bytes]:
     """Start one program in a process group of its own, so that ^C reaches it only through us. For the three below."""
     argv = [str(part) for part in command]
     log.debug("run: %s", shlex.join(argv))
-    if user:
-        account = pwd.getpwnam(user)
-        popen |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
     try:
         return subprocess.Popen([*_death_wish(), *argv], process_group=0, **popen)
     except FileNotFoundError:
@@ -601,7 +598,7 @@ def _raise_failure(processes: Sequence[subprocess.Popen[bytes]], names: Sequence
 def pipeline(
     commands: Sequence[Sequence[str | Path]], *, env: Mapping[str, str], stdin: BinaryIO | int = subprocess.DEVNULL,
     sink: Callable[[bytes], object] | None = None, stdout: BinaryIO | int = subprocess.DEVNULL, stall: float = 0,
-    limit: float = 0, keep_fds: Sequence[int] = (), user: str | None = None,
+    limit: float = 0, keep_fds: Sequence[int] = (),
 ) -> str:  # fmt: skip
     """Run commands joined by pipes and give what they said on stderr; every member's status counts.
 
@@ -617,7 +614,7 @@ def pipeline(
         for position, command in enumerate(commands):
             last = position == len(commands) - 1
             out = stdout if last and sink is None else subprocess.PIPE
-            process = _start(command, user=user, stdin=upstream, stdout=out, stderr=subprocess.PIPE, env=env, pass_fds=keep_fds)
+            process = _start(command, stdin=upstream, stdout=out, stderr=subprocess.PIPE, env=env, pass_fds=keep_fds)
             if processes:
                 upstream.close()  # or the one before would never see that its reader died
             processes.append(process)
@@ -916,13 +913,13 @@ def require_space(path: Path, needed: int, purpose: str, inodes: int = 10) -> No
         raise BackupError(f"not enough inodes in {path} for {purpose}: {inodes} needed, {facts.f_favail} free")
 
 
-def disk_failure(error: OSError, path: Path) -> BackupError:
+def disk_failure(error: OSError, path: Path, needed: int) -> BackupError:
     """Turn a failed write into one line that names the limit that was hit."""
     limits = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the file system is read-only",
               errno.EFBIG: "the limit for a file's size is reached (ulimit -f)", errno.EIO: "the disk reports an input/output error"}  # fmt: skip
     reason = limits.get(error.errno or 0, error.strerror or str(error))
     free = human_size(shutil.disk_usage(path).free)
-    return BackupError(f"cannot write in {path}: {reason} ({free} free there); nothing was kept of it")
+    return BackupError(f"cannot write in {path}: {reason} ({free} free there, about {human_size(needed)} needed); nothing was kept of it")
 
 
 def check_backup_dir(directory: Path) -> None:
@@ -982,16 +979,15 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
 
 
 @contextlib.contextmanager
-def workspace(base: Path, held: bool = True) -> Iterator[Path]:
-    """Give a private directory (0700) for passwords and unpacked dumps, removed at the end.
+def workspace(base: Path | None, sweep: bool) -> Iterator[Path]:
+    """Give a private directory (0700) in `base`, else in /tmp, for passwords and unpacked dumps; removed at the end.
 
-    Who holds the lock has it in `base`, and first clears those that dead runs left there; others have it in /tmp.
+    Who holds the lock first sweeps away what dead runs left there.
     """
-    if held:
-        for leftover in base.glob(".work-*"):
-            log.info("removing %s, left by a run that died", leftover)
-            shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=".work-", dir=base if held else None, ignore_cleanup_errors=True) as work:
+    for leftover in base.glob(".work-*") if base and sweep else ():
+        log.info("removing %s, left by a run that died", leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".work-", dir=base, ignore_cleanup_errors=True) as work:
         yield Path(work)
 
 
@@ -1133,7 +1129,7 @@ SIDECAR_FIELDS: Mapping[str, tuple[type, ...]] = {
 ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Archive:
     """One stored file and what its sidecar says. `problem` is '' while it is good."""
 
@@ -1215,31 +1211,26 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     return sidecar
 
 
-def read_sidecar(path: str) -> dict[str, Any]:
-    """Read the sidecar at `path`. Raise ValueError saying what is wrong, FileNotFoundError if it has vanished."""
+def read_archive(path: str) -> Archive:
+    """Read the sidecar at `path` and look whether the stored file is there and as long as it was.
+
+    Raise ValueError saying what is wrong with the sidecar, FileNotFoundError if it has vanished.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            data = os.read(descriptor, MIB + 1)
-        finally:
-            os.close(descriptor)
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            sidecar = parse_sidecar(stream.read(MIB + 1), os.path.basename(path))
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ValueError(error.strerror) from None
-    return parse_sidecar(data, os.path.basename(path))
-
-
-def archive_from(sidecar: Mapping[str, Any], path: str) -> Archive:
-    """Make the Archive of a sidecar, looking whether the stored file is there and as long as it was."""
-    problem = str(sidecar.get("partial", ""))
+    file, problem = path.removesuffix(".json"), str(sidecar.get("partial", ""))
     try:
-        size = os.lstat(path).st_size
+        size = os.lstat(file).st_size
         if size != sidecar["size_bytes"]:
             problem = f"{size} bytes instead of {sidecar['size_bytes']}"
     except FileNotFoundError:
         problem = "lost: the archive is gone"
-    return Archive(sidecar["kind"], sidecar["id"], Path(path), sidecar["size_bytes"], sidecar["sha256"],
+    return Archive(sidecar["kind"], sidecar["id"], Path(file), sidecar["size_bytes"], sidecar["sha256"],
                    float(sidecar["duration_seconds"]), tuple(sidecar["kinds"]), sidecar, problem)  # fmt: skip
 
 
@@ -1300,7 +1291,7 @@ def catalog(backup_dir: Path) -> Catalog:
                 continue
             path = f"{directory}/{file}"
             try:
-                archive = archive_from(read_sidecar(path), path.removesuffix(".json"))
+                archive = read_archive(path)
             except FileNotFoundError:
                 continue  # a cleanup is at work beside us
             except ValueError as error:
@@ -1356,7 +1347,7 @@ def sweep_partials(backup_dir: Path) -> None:
     """Remove the partial files of runs that died; the lock is ours, so nobody is writing them."""
     for directory in set(DIRECTORIES.values()):
         for path in (backup_dir / directory).glob(".*.partial"):
-            if ARCHIVE_NAME.fullmatch(path.name[1:].removesuffix(".partial").removesuffix(".json")):
+            if path.name == ".latest.partial" or ARCHIVE_NAME.fullmatch(path.name[1:].removesuffix(".partial").removesuffix(".json")):
                 log.info("removing %s, left by a run that died", path)
                 path.unlink(missing_ok=True)
 
@@ -1521,10 +1512,11 @@ def decompressor(path: Path, env: Mapping[str, str]) -> list[str]:
     return [program, "-dc"] if program else []
 
 
-def stages(path: Path, env: Mapping[str, str], *more: Sequence[str | Path]) -> list[Sequence[str | Path]]:
-    """Build a pipeline that reads the unpacked content of a file (to be its stdin) into `more`."""
+def unpacked(path: Path, env: Mapping[str, str], *more: Sequence[str | Path], **options: Any) -> None:
+    """Run a pipeline that reads the unpacked content of a file into `more`; `options` are those of `pipeline`."""
     unpack = decompressor(path, env)
-    return [*([unpack] if unpack else []), *more] or [["cat"]]
+    with path.open("rb") as stream:
+        pipeline([*([unpack] if unpack else []), *more] or [["cat"]], env=env, stdin=stream, **options)
 
 
 class Enough(Exception):
@@ -1540,8 +1532,8 @@ def peek(path: Path, env: Mapping[str, str], count: int = 65536) -> bytes:
         if len(head) >= count:
             raise Enough
 
-    with contextlib.suppress(Enough, ProgramError), path.open("rb") as stream:
-        pipeline(stages(path, env), env=env, stdin=stream, sink=take)
+    with contextlib.suppress(Enough, ProgramError):
+        unpacked(path, env, sink=take)
     return bytes(head[:count])
 
 
@@ -1567,8 +1559,7 @@ def content_of(path: Path, env: Mapping[str, str]) -> str:
 def read_through(path: Path, settings: Settings, env: Mapping[str, str], *more: Sequence[str | Path], sink: Any = None) -> None:
     """Read a file to its very end through its decompressor and `more`. Raise DamageError where any of them complains."""
     try:
-        with path.open("rb") as stream:
-            pipeline(stages(path, env, *more), env=env, stdin=stream, sink=sink, stall=settings.stall_seconds if sink else 0)
+        unpacked(path, env, *more, sink=sink, stall=settings.stall_seconds if sink else 0)
     except ProgramError as error:
         if "unsupported version" in error.stderr:
             raise PartlyDone(f"{path.name} was made by a newer pg_dump than the newest pg_restore here: {error}") from None
@@ -1690,8 +1681,11 @@ def database_row(psql: Psql, name: str) -> dict[str, Any] | None:
     return json.loads(text) if text else None
 
 
-def creation_options(commands: Sequence[Sequence[str | Path]], env: Mapping[str, str], stdin: Any = subprocess.DEVNULL) -> str:
-    """Give the options (encoding, locale ...) of the CREATE DATABASE that `pg_dump --create` or `pg_restore --create` prints."""
+def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str) -> str:
+    """Make the scratch database of a restore, with the encoding and locale of the dump, or of the live one for a script.
+
+    They stand in the CREATE DATABASE that `pg_restore --create` and `pg_dump --create` print.
+    """
     output = bytearray()
 
     def take(chunk: bytes) -> None:
@@ -1700,21 +1694,16 @@ def creation_options(commands: Sequence[Sequence[str | Path]], env: Mapping[str,
             raise Enough
 
     with contextlib.suppress(Enough):
-        pipeline(commands, env=env, stdin=stdin, sink=take)
+        command = [job.program("pg_restore"), "--create", "--schema-only", "-f", "-"]
+        if content == "custom" and decompressor(archive.path, job.env):
+            unpacked(archive.path, job.env, command, sink=take)
+        elif content == "custom":
+            pipeline([[*command, archive.path]], env=job.env, sink=take)
+        elif live:  # without its schemas, for its tables may be locked or broken
+            command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
+            pipeline([command], env={**job.server.env, "PGDATABASE": target}, sink=take)
     found = re.search(rb"\nCREATE DATABASE .*? WITH TEMPLATE = template0 ([^;]*);\n", bytes(output), re.DOTALL)
-    return re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
-
-
-def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str) -> str:
-    """Make the scratch database of a restore, with the encoding and locale of the dump, or of the live one for a script."""
-    schema_only = ["--create", "--schema-only", "-w"]
-    options = ""
-    if content == "custom" and archive.path.is_file():
-        command = [job.program("pg_restore"), *schema_only, "-f", "-"]
-        with archive.path.open("rb") as stream:
-            options = creation_options(stages(archive.path, job.env, command), job.env, stream)
-    elif live:
-        options = creation_options([[job.program("pg_dump"), *schema_only]], {**job.server.env, "PGDATABASE": target})
+    options = re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
     if live:
         options += f" TABLESPACE {quote_name(live['properties']['tablespace'])}"
     scratch = f"arrivapp_scratch_{job.id.lower()}_{secrets.token_hex(3)}"
@@ -1757,14 +1746,13 @@ def load_dump(job: Job, path: Path, raw_bytes: int, scratch: str) -> None:
     command = [job.program("pg_restore"), "-w", "--exit-on-error", "-d", scratch]
     packed = bool(decompressor(path, job.env))
     if packed and not (raw_bytes and shutil.disk_usage(job.work).free > raw_bytes + 64 * MIB):
-        with path.open("rb") as stream:
-            pipeline(stages(path, job.env, command), stdin=stream, **options)
+        unpacked(path, options.pop("env"), command, **options)
         return
     if packed:
-        unpacked = job.work / "unpacked.dump"
-        with path.open("rb") as stream, open(os.open(unpacked, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            pipeline(stages(path, job.env), env=job.env, stdin=stream, stdout=out, keep_fds=job.lock)
-        path = unpacked
+        whole = job.work / "unpacked.dump"
+        with open(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            unpacked(path, job.env, stdout=out, keep_fds=job.lock)
+        path = whole
     tar = first_bytes(path)[257:262] == b"ustar"  # several jobs cannot share that format
     pipeline([[*command, *([] if tar else ["-j", str(os.cpu_count() or 1)]), path]], **options)
 
@@ -1820,7 +1808,7 @@ def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] |
                 while live and not first.ready(0.05):
                     second.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = {live['oid']}")
                 first.receive()
-            return f"the database before is kept as {kept}" if live else ""
+            return f"the database before is kept as {kept}" if live else "there was none before"
         except ProgramError as error:
             if not tries_left or "is being accessed by other users" not in error.stderr:
                 raise postgres_failure(error, job.server.connection) from None
@@ -2359,6 +2347,8 @@ def store(job: Job, source: Source) -> Archive:
             stream.write(chunk)
 
         facts = source.dump(job, progress_line(source.kind, write, last.size_bytes if last else 0))
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")  # the progress line
         size = stream.tell()
     sidecar = {
         "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
@@ -2372,7 +2362,7 @@ def store(job: Job, source: Source) -> Archive:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return archive_from(sidecar, str(path))
+    return read_archive(f"{path}.json")
 
 
 def backup_kind(job: Job, source: Source) -> None:
@@ -2381,10 +2371,10 @@ def backup_kind(job: Job, source: Source) -> None:
         try:
             archive = store(job, source)
             job.report.made.append(archive)
-            log.debug("%s: %s, %s in %.1f s", source.kind, archive.path.name, human_size(archive.size_bytes), archive.duration_seconds)
+            log.info("%s stored: %s, %s in %.1f s", source.kind, archive.path.name, human_size(archive.size_bytes), archive.duration_seconds)
             return
         except (BackupError, OSError) as failed:
-            error = failed if isinstance(failed, BackupError) else disk_failure(failed, job.settings.backup_dir)
+            error = failed if isinstance(failed, BackupError) else disk_failure(failed, job.settings.backup_dir, estimate(job, source.kind))
         if not tries_left or not re.search(PASSING_DUMP_FAILURE, str(error)):
             job.report.problem(f"{source.kind} was not backed up: {error}")
             return
@@ -2399,9 +2389,11 @@ def tidy_up(job: Job) -> None:
     for archive in job.report.made:
         directory = archive.path.parent
         if archive.kind == "database":
-            for old in directory.glob("latest.dump.*"):
-                old.unlink()
-            (directory / f"latest.dump{archive.path.suffix}").symlink_to(archive.path.name)
+            with contextlib.suppress(OSError):  # a file system without links
+                for old in {directory / "latest.dump.zst", directory / "latest.dump.gz"} - {directory / f"latest.dump{archive.path.suffix}"}:
+                    old.unlink(missing_ok=True)
+                os.symlink(archive.path.name, directory / ".latest.partial")
+                os.rename(directory / ".latest.partial", directory / f"latest.dump{archive.path.suffix}")
         for orphan in catalog(job.settings.backup_dir).orphans:
             if orphan.parent == directory and orphan.name.startswith(BY_KIND[archive.kind].stem):
                 log.info("removing %s: a run died before its sidecar, so it is no backup", orphan)
@@ -2413,7 +2405,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
     backup_dir, env, report = settings.backup_dir, program_environment(settings), Report("backup")
     check_backup_dir(backup_dir)
-    with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir) as work:
+    with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, True) as work:
         sweep_partials(backup_dir)
         finish_swap(backup_dir / ".swap.json")
         report.id = new_set_id(backup_dir)
@@ -2438,7 +2430,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         state = {DONE: "complete", PARTLY: "PARTLY DONE"}.get(report.exit_code, "FAILED")
         total = human_size(sum(a.size_bytes for a in report.made))
         say(f"{'total':<9} {'set ' + report.id + ' ' + state:<44} {total:>10} {report.seconds:>7.1f} s")
-    log.debug("backup %s ended with exit code %d", report.id, report.exit_code)
+    log.info("backup %s ended with exit code %d", report.id, report.exit_code)
     return report.exit_code
 
 
@@ -2508,10 +2500,27 @@ def check_stored(archive: Archive) -> None:
         raise DamageError(f"{archive.path.name}: its SHA-256 is {found[:16]}..., the sidecar says {archive.sha256[:16]}...")
 
 
+def named_file(settings: Settings, text: str) -> Path:
+    """Find the file that an argument names; latest, latest.sql.gz ... is the newest database archive of that directory.
+
+    A link called latest is never followed: the sidecars decide, and where there are none, the ids in the names.
+    """
+    path = Path(text)
+    if not path.name.startswith("latest") or (path.exists() and not path.is_symlink()):
+        return path
+    directory = path.parent if "/" in text else settings.backup_dir / "database"
+    names = file_names(directory)
+    dumps = sorted((name for name in names if ARCHIVE_NAME.fullmatch(name) and name.startswith(Database.stem)), reverse=True)
+    for name in [name for name in dumps if f"{name}.json" in names] or dumps:
+        log.warning("%s means %s", text, directory / name)
+        return directory / name
+    raise UsageError(f"there is no database backup in {directory}")
+
+
 def archive_of_file(path: Path, kinds: Sequence[str], env: Mapping[str, str]) -> Archive:
     """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError if it is none."""
     try:
-        return archive_from(read_sidecar(f"{path}.json"), str(path))
+        return read_archive(f"{path}.json")
     except FileNotFoundError:
         log.warning("%s has no sidecar: its bytes cannot be compared with a checksum", path.name)
     except ValueError as error:
@@ -2532,7 +2541,7 @@ def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Rep
     """List what `verify` was asked to look at; a set's unreadable sidecars are damage."""
     target = args.target or "latest"
     if "/" in target or Path(target).is_file():
-        return [archive_of_file(Path(target), ("files",), env)]
+        return [archive_of_file(named_file(settings, target), ("files",), env)]
     sets, _, strays = catalog(settings.backup_dir)
     chosen = sets if args.all else [find_set(sets, target, settings.kinds if target == "latest" else ())]
     bad = {path: why for s in chosen for path, why in s.unreadable.items()} | (strays if args.all else {})
@@ -2591,6 +2600,7 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
             report.problem(f"nothing was deleted: {refusal}")
         if not args.dry_run:
             for backup_set in delete:
+                log.info("deleting %s", backup_set.id)
                 for archive in backup_set.archives.values():  # sidecar first: a kill in between leaves none without archive
                     archive.path.with_name(f"{archive.path.name}.json").unlink(missing_ok=True)
                     sync_directory(archive.path.parent)
@@ -2599,22 +2609,10 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def newest_in(directory: Path) -> Path:
-    """Find the newest database archive of a directory, for a name like latest.sql.gz: by sidecars, else by the ids in names."""
-    names = file_names(directory)
-    dumps = sorted((name for name in names if ARCHIVE_NAME.fullmatch(name) and name.startswith("arrivapp_db_")), reverse=True)
-    for name in [name for name in dumps if f"{name}.json" in names] or dumps:
-        return directory / name
-    raise UsageError(f"there is no database backup in {directory}")
-
-
 def choose_archives(settings: Settings, args: argparse.Namespace, env: Mapping[str, str]) -> list[Archive]:
     """Work out which archives a restore means, in the order in which to prepare them. Raise UsageError or DamageError."""
     if args.restore_file:
-        path = Path(args.restore_file)
-        if path.name.startswith("latest") and (path.is_symlink() or not path.exists()):
-            path = newest_in(path.parent if "/" in args.restore_file else settings.backup_dir / "database")
-            log.warning("%s means %s", args.restore_file, path)
+        path = named_file(settings, args.restore_file)
         chosen = [archive_of_file(path, args.only, env)]
         if args.only and chosen[0].kind not in args.only:
             raise UsageError(f"{path.name} holds {chosen[0].kind}, not {' or '.join(args.only)}")
@@ -2657,17 +2655,19 @@ def what_is_replaced(settings: Settings, archive: Archive, target: str, server: 
         with contextlib.suppress(ProgramError), open_session(server, target) as psql:
             if psql.value(f"SELECT (SELECT count(*) {OWN_TABLES}) + (SELECT count(*) FROM pg_largeobject_metadata)") == "0":
                 return ""
-        return f"database {printable(target)} ({human_size(row['size_bytes'])}, {row['connections']} connections will be cut)"
+        host = server.connection.host or os.environ.get("PGHOST") or "this machine"
+        return f"database {printable(target)} at {host} ({human_size(row['size_bytes'])}, {row['connections']} connections will be cut)"
     if archive.kind == "qr_codes" and Path(target).is_dir() and os.listdir(target):
         return f"directory {target} ({len(os.listdir(target))} entries)"
     present = [name for name in archive.facts.get("names", settings.config_files) if archive.kind == "files" and (Path(target) / name).exists()]
     return f"configuration files in {target}: {names_shown(present)}" if present else ""
 
 
-def confirm(replaced: Sequence[str], word: str, args: argparse.Namespace) -> None:
+def confirm(replaced: Mapping[Archive, str], word: str, args: argparse.Namespace) -> None:
     """Ask before live data is replaced: its name is typed on a terminal, `--yes` answers elsewhere. Raise UsageError."""
-    for text in replaced:
-        log.warning("this replaces %s; what is there now is kept aside", text)
+    for archive, text in replaced.items():
+        age = f", {human_age((utc_now() - parse_id(archive.id)).total_seconds())} old" if archive.id else ""
+        log.warning("this replaces %s with %s%s; what is there now is kept aside", text, archive.path.name, age)
     if args.yes or not replaced:
         return
     if not sys.stdin.isatty():
@@ -2687,24 +2687,23 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         if (backup_dir / MARKER).exists() and os.access(backup_dir, os.W_OK):  # on a new machine it works without
             lock = (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
             finish_swap(backup_dir / ".swap.json")
-        work = undo.enter_context(workspace(settings.work_dir or backup_dir, held=bool(lock)))
+        work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), bool(lock)))
         archives = choose_archives(settings, args, env)
         kinds = [archive.kind for archive in archives]
         targets = restore_targets(settings, args, kinds)
         server = None
         if {"database", "roles"} & set(kinds):
             server = find_admin_server(settings.restore_database_url or settings.connection, settings, env, work)
-        replaced = {a.kind: text for a in archives if (text := what_is_replaced(settings, a, targets[a.kind], server))}
-        confirm(list(replaced.values()), targets["database"] if "database" in replaced else next(iter(replaced), ""), args)
+        replaced = {a: text for a in archives if (text := what_is_replaced(settings, a, targets[a.kind], server))}
+        first = next(iter(replaced), None)
+        confirm(replaced, (targets["database"] if first.kind == "database" else first.kind) if first else "", args)
         job = Job(settings, report, report.id, work, env, server, lock)
         swaps = []
         for archive in archives:
             log.info("preparing %s from %s", archive.kind, archive.path.name)
             swaps.append(BY_KIND[archive.kind].restore(job, archive, targets[archive.kind], undo))
         for archive, swap in zip(archives, swaps):
-            kept = printable(swap())
-            log.debug("restored %s: %s", archive.kind, kept)
-            say(f"restored {archive.kind:<9} {printable(targets[archive.kind])}" + (f" ({kept})" if kept else ""))
+            log.info("restored %s %s (%s)", archive.kind, targets[archive.kind], swap())
         if lock:
             record(settings, report, restored=[archive.path.name for archive in archives], targets=targets)
     return report.exit_code
@@ -2738,7 +2737,7 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
         program = shutil.which(name, path=env["PATH"])
         yield "OK" if program else otherwise, "program", program or f"{name} is not installed: apt install {name}"
     try:
-        with workspace(settings.backup_dir, held=False) as work:
+        with workspace(None, False) as work:
             server = find_server(settings.connection, settings, env, work, patient=False)
     except BackupError as error:
         yield "FAIL", "database", str(error)
@@ -2778,11 +2777,9 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     public = [str(path) for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink() and path.lstat().st_mode & 0o007]
     if public:
         yield "WARN", "modes", f"everybody may look at {names_shown(public)}: chmod -R o= {shlex.quote(str(backup_dir))}"
-    try:
-        with locked(backup_dir, "check"):
-            yield "OK", "lock", "free"
-    except LockedError as error:
-        yield "OK", "lock", str(error)
+    holder = re.match(r"pid (\d+), .*", (backup_dir / ".lock").read_text("utf-8", "replace") if (backup_dir / ".lock").exists() else "")
+    running = holder and Path(f"/proc/{holder[1]}").exists()  # read, not tried: a backup that starts now must find it free
+    yield "OK", "lock", f"held by {printable(holder[0])}" if running else "free"
     newest = next((s for s in sets if not s.lacks(settings.kinds)), None)
     age = (utc_now() - newest.moment).total_seconds() if newest else 0
     if not newest:
@@ -2947,7 +2944,14 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     log_file = open_log_file(settings, args) if args.command != "demo" else None
     set_up_log([stderr, log_file] if log_file else [stderr], settings.secret_values)
     log.debug("start: %s", shlex.join(sys.argv))
-    code = args.function(settings, args)
+    try:
+        code = args.function(settings, args)
+    except BaseException as error:  # whatever ends a run leaves a record
+        if args.command in ("backup", "cleanup", "restore") and (settings.backup_dir / MARKER).exists():
+            ended = error.exit_code if isinstance(error, BackupError) else 128 + error.number if isinstance(error, Stopped) else FAILED
+            with contextlib.suppress(OSError):
+                write_journal(settings.backup_dir, {"command": args.command, "exit_code": ended, "problems": [str(error) or repr(error)]})
+        raise
     if log_file and log_file.failed:
         log.error("the log file could not be written; what was made is good")
         return code or PARTLY
