@@ -31,6 +31,7 @@ import difflib
 import errno
 import fcntl
 import functools
+import gc
 import grp
 import gzip
 import hashlib
@@ -198,7 +199,7 @@ def names_shown(names: Iterable[str]) -> str:
 @functools.lru_cache(maxsize=None)
 def parse_id(text: str) -> datetime.datetime:
     """Read a set's id, the UTC second 20250111T020000Z. Raise ValueError where it is none."""
-    return datetime.datetime.strptime(text, ID_FORMAT).replace(tzinfo=datetime.timezone.utc)
+    return datetime.datetime.fromisoformat(text)
 
 
 def local_time(moment: datetime.datetime) -> str:
@@ -1185,12 +1186,15 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+STRICT_JSON = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=int)  # int refuses NaN
+
+
 def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     """Read a sidecar strictly. `name` is its file name. Raise ValueError saying what is wrong."""
     if len(data) > MIB:
         raise ValueError("larger than 1 MiB")
     try:
-        sidecar = json.loads(data, object_pairs_hook=unique_keys, parse_constant=int)  # int refuses NaN
+        sidecar = STRICT_JSON.decode(data.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(sidecar, dict):
@@ -1217,8 +1221,11 @@ def read_archive(path: str) -> Archive:
     Raise ValueError saying what is wrong with the sidecar, FileNotFoundError if it has vanished.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
-            sidecar = parse_sidecar(stream.read(MIB + 1), os.path.basename(path))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            sidecar = parse_sidecar(os.read(descriptor, MIB + 1), path.rpartition("/")[2])
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -1298,7 +1305,7 @@ def catalog(backup_dir: Path) -> Catalog:
                 named = ARCHIVE_NAME.fullmatch(file.removesuffix(".json"))
                 (unreadable.setdefault(named[1], {}) if named else strays)[path] = str(error)
                 continue
-            damage, when = marks.get(os.path.basename(archive.path), ("", ""))
+            damage, when = marks.get(archive.path.name, ("", ""))
             if when:
                 archive = dataclasses.replace(archive, problem=archive.problem or damage, verified="" if damage else when)
             sets.setdefault(archive.id, {})[archive.kind] = archive
@@ -2961,6 +2968,7 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code. The only place that turns errors into messages and codes."""
     os.umask(0o077)
+    gc.disable()  # its walks took a quarter of the time of `list` with 10,000 sets; a run is short and makes few cycles
     args = argparse.Namespace(**{"env_file": None, "backup_dir": "", "verbose": False, "quiet": False} | vars(build_parser().parse_args(argv)))
     stderr = logging.StreamHandler()
     stderr.setLevel(logging.WARNING if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
