@@ -253,7 +253,7 @@ def parse_database_url(url: str) -> Connection:
     query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
     host, port = query.pop("host", host.strip("[]")), query.pop("port", port or "")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError("has a port that is not a number from 1 to 65535 (is a character of the password not percent-encoded?)")
+        raise ValueError("has no port where one should be (is a character of the password not percent-encoded?)")
     if "," in host:
         raise ValueError("names several hosts: give the one to back up from")
     unknown = sorted(set(query) - set(URL_OPTIONS))
@@ -276,6 +276,13 @@ def parse_number(text: str) -> int:
     """Read a whole number from 0."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError("must be a whole number, 0 or more")
+    return int(text)
+
+
+def parse_port(text: str) -> int:
+    """Read a TCP port."""
+    if not 0 < parse_number(text) < 65536:
+        raise ValueError("must be a port from 1 to 65535")
     return int(text)
 
 
@@ -322,7 +329,7 @@ class Settings:
         parse_names, ("app/core/config.py", ".env", "requirements.txt", "docker-compose.yml"), off=()
     )
     db_host: str = setting(str, "")
-    db_port: int = setting(parse_number, 0)
+    db_port: int = setting(parse_port, 0)
     db_name: str = setting(str, "")
     db_user: str = setting(str, "")
     db_password: str = setting(str, "", secret=True)
@@ -414,7 +421,8 @@ def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
     if complaint:
         problems.append(f"the settings file {complaint}")
     for name, value, complaint in parse_env_lines(text):
-        known = name in FIELDS or name.removesuffix("_FILE") in SECRETS or name.startswith(PASSED_PREFIXES)
+        passed = name.startswith(PASSED_PREFIXES) and not name.startswith("PG_")  # libpq has no such name: a slip
+        known = name in FIELDS or name.removesuffix("_FILE") in SECRETS or passed
         if complaint:
             problems.append(f"{path}: {complaint}")
         elif not known:
@@ -923,7 +931,7 @@ def disk_failure(error: OSError, path: Path, needed: int) -> BackupError:
     return BackupError(f"cannot write in {path}: {reason} ({free} free there, about {human_size(needed)} needed); nothing was kept of it")
 
 
-def check_backup_dir(directory: Path) -> None:
+def check_backup_dir(directory: Path, make: bool = True) -> None:
     """Make sure that backups may be written here, before anything else is tried.
 
     Only the default directory is ever made. Any other must carry the marker: a mount that is gone must be an error and
@@ -932,7 +940,7 @@ def check_backup_dir(directory: Path) -> None:
     place = shlex.quote(str(directory))
     advice = f"mkdir -p -m 750 {place} && touch {place}/{MARKER}"
     try:
-        if directory == DEFAULT_BACKUP_DIR and not directory.exists():
+        if make and directory == DEFAULT_BACKUP_DIR and not os.path.exists(directory):
             make_directory(directory)
             (directory / MARKER).touch(0o600)
     except OSError as error:
@@ -947,7 +955,7 @@ def check_backup_dir(directory: Path) -> None:
         raise BackupError(f"BACKUP_DIR {directory} has no marker file {MARKER}. If a disk should be mounted there, mount it; "
                           f"if this is the place: {advice}")  # fmt: skip
     for name in sorted(set(DIRECTORIES.values())):
-        if not (directory / name).is_dir():
+        if make and not (directory / name).is_dir():
             make_directory(directory / name)
 
 
@@ -1329,7 +1337,7 @@ def find_set(sets: Sequence[BackupSet], wanted: str, kinds: Sequence[str]) -> Ba
     for candidate in sets:
         if candidate.id == wanted:
             return candidate
-    raise UsageError(f"there is no backup set {printable(wanted)}. See: backup_system.py list")
+    raise UsageError(f"there is no backup set (or file) {printable(wanted)}. See: backup_system.py list")
 
 
 def newest_archives(sets: Sequence[BackupSet]) -> dict[str, Archive]:
@@ -1391,7 +1399,7 @@ DATABASE_FACTS = f"""SELECT json_build_object('major', current_setting('server_v
 SCRATCH = r"^arrivapp_scratch_\d{8}t\d{6}z_[0-9a-f]{6}$"
 KEPT_MARK = "arrivapp-backup kept "  # begins the comment of a database that a restore has put aside
 DUMP_TRIES = 3  # where a lock or a standby's recovery stood in the way
-PASSING_DUMP_FAILURE = "lock timeout|conflict with recovery"
+PASSING_DUMP_FAILURE = "(lock|statement) timeout|conflict with recovery"  # pg_dump waits for locks by statement_timeout
 SQL_TRAILERS = {b"-- PostgreSQL database dump": b"-- PostgreSQL database dump complete",
                 b"-- PostgreSQL database cluster dump": b"-- PostgreSQL database cluster dump complete"}  # fmt: skip
 
@@ -1472,7 +1480,7 @@ def find_server(connection: Connection, settings: Settings, env: Mapping[str, st
         except ProgramError as error:
             if delay is None or not re.search(TRANSIENT, error.stderr):
                 raise postgres_failure(error, connection) from None
-            log.warning("the server is not ready, trying again in %.0f s: %s", delay, error)
+            log.warning("the server does not let us in yet, trying again in %.0f s: %s", delay, error)
             time.sleep(delay)
     raise AssertionError("unreachable")
 
@@ -1592,7 +1600,7 @@ def read_sql(path: Path, settings: Settings, env: Mapping[str, str], take: Calla
 def dump_failure(error: ProgramError, server: Server) -> BackupError:
     """Turn a failed dump into one line, with who holds the lock where one stood in the way."""
     failure = postgres_failure(error, server.connection)
-    if "lock timeout" not in error.stderr:
+    if not re.search("(lock|statement) timeout", error.stderr):
         return failure
     holders = """SELECT DISTINCT 'pid ' || a.pid || ' (' || coalesce(a.usename, '?') || '): ' || left(a.query, 100)
       FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.locktype = 'relation' AND a.pid <> pg_backend_pid()
@@ -1711,7 +1719,7 @@ def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, 
             pipeline([command], env={**job.server.env, "PGDATABASE": target}, sink=take)
     found = re.search(rb"\nCREATE DATABASE .*? WITH TEMPLATE = template0 ([^;]*);\n", bytes(output), re.DOTALL)
     options = re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
-    if live:
+    if live and live["properties"]["tablespace"] != "pg_default":  # to name that one needs a right that owners lack
         options += f" TABLESPACE {quote_name(live['properties']['tablespace'])}"
     scratch = f"arrivapp_scratch_{job.id.lower()}_{secrets.token_hex(3)}"
     with open_session(job.server) as psql:
@@ -1792,7 +1800,7 @@ def restore_failure(error: ProgramError, job: Job, scratch: str) -> BackupError:
     if "unsupported version" in error.stderr:
         return BackupError(f"the backup was made by a newer PostgreSQL than this server ({job.server.facts['major']}): {error}. "
                            "The live data is untouched. Next: restore on a server of that major or newer")  # fmt: skip
-    return BackupError(f"restoring into the scratch database {scratch} failed; the live data is untouched. {failure}")
+    return BackupError(f"restoring into {scratch} failed; the live data is untouched. {failure}")
 
 
 def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] | None) -> str:
@@ -2292,9 +2300,9 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Policy, now: datetime.dateti
 # ==== 11. Commands and command line ===================================================================================
 
 
-def say(text: str) -> None:
+def say(text: str, end: str = "\n") -> None:
     """Print data to stdout."""
-    sys.stdout.write(text + "\n")
+    print(text, end=end, flush=True)
 
 
 def record(settings: Settings, report: Report, **facts: Any) -> None:
@@ -2550,7 +2558,7 @@ def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Rep
     if "/" in target or Path(target).is_file():
         return [archive_of_file(named_file(settings, target), ("files",), env)]
     sets, _, strays = catalog(settings.backup_dir)
-    chosen = sets if args.all else [find_set(sets, target, settings.kinds if target == "latest" else ())]
+    chosen = sets if args.all else sets[:1] if target == "latest" and sets else [find_set(sets, target, ())]
     bad = {path: why for s in chosen for path, why in s.unreadable.items()} | (strays if args.all else {})
     for path, why in bad.items():
         report.problem(f"{path}: the sidecar cannot be read: {why}", DAMAGE)
@@ -2584,8 +2592,9 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
             word, text = "DAMAGED", str(error)
             marks[name] = text
             report.problem(text, DAMAGE)
-        say(f"{word:<8} {name:<44} {printable(text)}")
-    if marks and (settings.backup_dir / MARKER).exists() and os.access(settings.backup_dir, os.W_OK):
+        if word != "OK" or not args.quiet:
+            say(f"{word:<8} {name:<44} {printable(text)}")
+    if marks and os.path.exists(settings.backup_dir / MARKER) and os.access(settings.backup_dir, os.W_OK):
         record(settings, report, archives=marks)
     return report.exit_code
 
@@ -2691,7 +2700,7 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
     backup_dir = settings.backup_dir
     with contextlib.ExitStack() as undo:
         lock: tuple[int, ...] = ()
-        if (backup_dir / MARKER).exists() and os.access(backup_dir, os.W_OK):  # on a new machine it works without
+        if os.path.exists(backup_dir / MARKER) and os.access(backup_dir, os.W_OK):  # on a new machine it works without
             lock = (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
             finish_swap(backup_dir / ".swap.json")
         work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), bool(lock)))
@@ -2710,7 +2719,7 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
             log.info("preparing %s from %s", archive.kind, archive.path.name)
             swaps.append(BY_KIND[archive.kind].restore(job, archive, targets[archive.kind], undo))
         for archive, swap in zip(archives, swaps):
-            log.info("restored %s %s (%s)", archive.kind, targets[archive.kind], swap())
+            log.info("restored %s: %s", f"{archive.kind} {targets[archive.kind]}".strip(), swap())
         if lock:
             record(settings, report, restored=[archive.path.name for archive in archives], targets=targets)
     return report.exit_code
@@ -2772,7 +2781,7 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     writable = os.access(log_dir, os.W_OK)
     yield "OK" if writable else "WARN", "LOG_DIR", f"{log_dir}" + ("" if writable else " cannot be written: messages go to stderr only")
     try:
-        check_backup_dir(backup_dir)
+        check_backup_dir(backup_dir, make=False)
     except BackupError as error:
         yield "FAIL", "BACKUP_DIR", str(error)
         return
@@ -2787,6 +2796,9 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     holder = re.match(r"pid (\d+), .*", (backup_dir / ".lock").read_text("utf-8", "replace") if (backup_dir / ".lock").exists() else "")
     running = holder and Path(f"/proc/{holder[1]}").exists()  # read, not tried: a backup that starts now must find it free
     yield "OK", "lock", f"held by {printable(holder[0])}" if running else "free"
+    bad = [f"{a.path.name} ({a.problem})" for s in sets for a in s.archives.values() if a.problem]
+    if bad:
+        yield "FAIL", "damage", f"{names_shown(bad)}: see list, and keep the other sets"
     newest = next((s for s in sets if not s.lacks(settings.kinds)), None)
     age = (utc_now() - newest.moment).total_seconds() if newest else 0
     if not newest:
@@ -2809,44 +2821,12 @@ def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
 
 def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
     """Show the whole cycle on a throw-away school: back up, verify, lose everything, restore, compare."""
-    root = Path(tempfile.mkdtemp(prefix="arrivapp-demo-", dir="/tmp"))  # short: a socket's path has at most 103 bytes
-    root.chmod(0o755)  # the server runs as another user, where this one is root
-    started, env = time.monotonic(), program_environment(settings)
-
-    def school(action: str) -> list[str]:
-        return run([sys.executable, HERE / ".demo" / "school.py", action, root], env=env, limit=600).splitlines()
-
-    def show(*words: str) -> None:
-        say(f"\n$ python3 backup_system.py {' '.join(words)}")
-        sys.stdout.flush()
-        command = ["sh", "-c", 'exec "$@" 2>&1', "sh", sys.executable, __file__, "--env-file", root / ".env.backup", *words]
-        pipeline([command], env=env, sink=lambda chunk: (sys.stdout.buffer.write(chunk), sys.stdout.buffer.flush()))
-
-    with contextlib.ExitStack() as stack:
-        if not args.keep:
-            stack.callback(shutil.rmtree, root, ignore_errors=True)
-            stack.callback(school, "stop")
-        say("1. A throw-away PostgreSQL with a school of 860 students, their QR codes and four configuration files.")
-        school("make")
-        before = school("state")
-        say("\n2. Is everything ready? Back up, list, verify.")
-        for words in (["check"], ["backup"], ["list"], ["verify", "latest"]):
-            show(*words)
-        school("ruin")
-        left = len(set(before) & set(school("state")))
-        say("\n3. The worst day of the year: the students are deleted, the QR codes and the .env are gone.")
-        say(f"   {len(before)} tables and files before, {left} still as they were.\n\n4. One command brings it back.")
-        show("restore", "--backup", "latest", "--yes")
-        identical = len(set(before) & set(school("state")))
-        say(f"\n5. Compared row by row and byte by byte: {identical} of {len(before)} tables and files are identical.")
-        say("\n6. What would cleanup delete?")
-        show("cleanup", "--dry-run")
-        say(f"\nDone in {time.monotonic() - started:.0f} s. " + ("" if args.keep else "Everything was removed again."))
-        if args.keep:
-            say(f"Kept in {root}. Look around:\n  python3 backup_system.py --env-file {root}/.env.backup list\n"
-                f"  {root}/programs/psql -h {root}/cluster -U postgres arrivapp\n"
-                f"Remove it:\n  python3 {HERE}/.demo/school.py stop {root} && rm -r {root}")  # fmt: skip
-    return DONE if identical == len(before) else FAILED
+    program = HERE / ".demo" / "school.py"
+    if not program.exists():
+        raise UsageError(f"the demo needs the directory .demo of the checkout beside {__file__}")
+    command = [sys.executable, "-u", program, "story", *(["--keep"] if args.keep else [])]
+    log.info("%s", pipeline([command], env=program_environment(settings), sink=lambda chunk: say(chunk.decode(), end="")).strip())
+    return DONE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -2912,7 +2892,7 @@ class LogFile(logging.handlers.RotatingFileHandler):
 def open_log_file(settings: Settings, args: argparse.Namespace) -> LogFile | None:
     """Open the log file; where it cannot be written, stderr is all there is, with a warning."""
     try:
-        if not settings.log_dir.exists():
+        if not settings.log_dir.exists() and args.command != "check":
             make_directory(settings.log_dir)
         handler = LogFile(settings.log_dir / "backup.log", maxBytes=10 * MIB, backupCount=5)
     except OSError as error:
@@ -2954,7 +2934,7 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     try:
         code = args.function(settings, args)
     except BaseException as error:  # whatever ends a run leaves a record
-        if args.command in ("backup", "cleanup", "restore") and (settings.backup_dir / MARKER).exists():
+        if args.command in ("backup", "cleanup", "restore") and os.path.exists(settings.backup_dir / MARKER):
             ended = error.exit_code if isinstance(error, BackupError) else 128 + error.number if isinstance(error, Stopped) else FAILED
             with contextlib.suppress(OSError):
                 write_journal(settings.backup_dir, {"command": args.command, "exit_code": ended, "problems": [str(error) or repr(error)]})

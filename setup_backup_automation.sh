@@ -198,7 +198,7 @@ main() {
     done
     if [ -z "$demo" ]; then
         [ -z "$keep" ] || usage_error "--keep goes with --demo"
-        say "The installer proper comes with the next issue; until then set up cron by hand, as BACKUP_README.md shows."
+        say "The installer proper is not here yet; until then set up cron by hand, as BACKUP_README.md shows."
         exit 2
     fi
     trap clean_up EXIT

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The sample school of `backup_system.py demo`: a throw-away PostgreSQL, 860 students, their QR codes, configuration.
 
-    school.py make DIR     start a server below DIR, fill it, write DIR/backend (the application) and DIR/.env.backup
-    school.py state DIR    print a line per table and file with its hash, to compare before and after
-    school.py ruin DIR     the worst day of the year: students deleted, QR codes and .env gone
-    school.py stop DIR     stop the server
+    school.py story [--keep]   tell it all: make, back up, verify, ruin, restore, compare, remove
+    school.py make DIR         start a server below DIR, fill it, write DIR/backend (the application) and DIR/.env.backup
+    school.py state DIR        print a line per table and file with its hash, to compare before and after
+    school.py ruin DIR         the worst day of the year: students deleted, QR codes and .env gone
+    school.py stop DIR         stop the server
 
 The server listens on a socket below DIR alone. PostgreSQL refuses root, so root runs it as another user.
 """
@@ -14,9 +15,12 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import tempfile
+import time
 import zlib
 from pathlib import Path
 
@@ -115,13 +119,16 @@ def make(root: Path) -> None:
     (root / ".env.backup").chmod(0o600)
 
 
-def state(root: Path) -> None:
-    """Print a hash of every table's rows and of every file of the application; what a restore put aside is left out."""
-    for table in psql(root, "-c", "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1").split():
-        print("table", table, psql(root, "-c", f"SELECT count(*) || ' ' || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t").strip())
-    for path in sorted((root / "backend").rglob("*")):
+def state(root: Path) -> set[str]:
+    """Give a line with a hash for every table's rows and every file of the application; what a restore put aside is left out."""
+    lines = set()
+    for table in psql(root, "-c", "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace").split():
+        rows = psql(root, "-c", f"SELECT count(*) || ' ' || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t").strip()
+        lines.add(f"table {table} {rows}")
+    for path in (root / "backend").rglob("*"):
         if path.is_file() and ".before-" not in str(path):
-            print("file", path.relative_to(root / "backend"), hashlib.sha256(path.read_bytes()).hexdigest())
+            lines.add(f"file {path.relative_to(root / 'backend')} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    return lines
 
 
 def ruin(root: Path) -> None:
@@ -136,8 +143,70 @@ def stop(root: Path) -> None:
     run(root, "pg_ctl", "-D", root / "cluster" / "data", "-m", "immediate", "-w", "stop", as_server=True)
 
 
+def show(root: Path, *words: str) -> None:
+    """Run the tool and show the command with all that it says."""
+    print(f"\n$ python3 backup_system.py {' '.join(words)}", flush=True)
+    command = [sys.executable, str(HERE.parent / "backup_system.py"), "--env-file", str(root / ".env.backup"), *words]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, check=True)
+
+
+def tell(root: Path) -> None:
+    """Show the whole cycle, and fail if anything does not come back as it was."""
+    print("1. A throw-away PostgreSQL with a school of 860 students, their QR codes and four configuration files.")
+    make(root)
+    before = state(root)
+    print("\n2. Is everything ready? Back up, list, verify.")
+    for words in (["check"], ["backup"], ["list"], ["verify", "latest"]):
+        show(root, *words)
+    ruin(root)
+    print("\n3. The worst day of the year: the students are deleted, the QR codes and the .env are gone.")
+    print(f"   {len(before)} tables and files before, {len(before & state(root))} still as they were.")
+    print("\n4. One command brings it back.")
+    show(root, "restore", "--backup", "latest", "--yes")
+    identical = len(before & state(root))
+    print(f"\n5. Compared row by row and byte by byte: {identical} of {len(before)} tables and files are identical.")
+    print("\n6. What would cleanup delete?")
+    show(root, "cleanup", "--dry-run")
+    if identical != len(before):
+        raise SystemExit("The restored school differs.")
+
+
+def story(keep: bool) -> None:
+    """Make a school, tell its story and remove it, or say how to look around."""
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    root = Path(tempfile.mkdtemp(prefix="arrivapp-demo-", dir="/tmp")).resolve()  # short: a socket's path has at most 103 bytes
+    root.chmod(0o755)  # the server runs as another user, where this one is root
+    try:
+        tell(root)
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            if (root / "cluster/data/postmaster.pid").exists():
+                stop(root)
+            shutil.rmtree(root)
+    print(f"\nDone in {time.monotonic() - started:.0f} s.", "" if keep else "Everything was removed again.")
+    if keep:
+        print(f"Kept in {root}. Look around:\n  python3 backup_system.py --env-file {root}/.env.backup list")
+        print(f"  {root}/programs/psql -h {root}/cluster -U postgres arrivapp")
+        print(f"Remove it:\n  python3 {HERE}/school.py stop {root} && rm -r {root}")
+
+
+def main(arguments: list[str]) -> None:
+    """Run one action."""
+    actions = {"make": make, "ruin": ruin, "stop": stop}
+    match arguments:
+        case ["story"] | ["story", "--keep"]:
+            story(arguments[1:] == ["--keep"])
+        case ["state", root]:
+            print("\n".join(sorted(state(Path(root).resolve()))))
+        case [action, root] if action in actions:
+            actions[action](Path(root).resolve())
+        case _:
+            raise SystemExit(__doc__)
+
+
 if __name__ == "__main__":
-    actions = {"make": make, "state": state, "ruin": ruin, "stop": stop}
-    if len(sys.argv) != 3 or sys.argv[1] not in actions:
-        raise SystemExit(__doc__)
-    actions[sys.argv[1]](Path(sys.argv[2]).resolve())
+    main(sys.argv[1:])
