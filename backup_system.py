@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Back up, list, verify, clean up and restore a whole ArrivApp: PostgreSQL database, roles, QR codes, configuration.
 
-Data runs one way:
-    settings and arguments -> facts read from disk and server -> a plan (pure) -> steps through run/pipeline/session
-    -> Report -> exit code, stdout, log
+Data runs one way: settings and arguments -> facts read from disk and server -> a plan (pure) -> steps through
+run/pipeline/session -> Report -> exit code, stdout, log.
 
 On disk (archives 0600, directories 0750):
     BACKUP_DIR/database/arrivapp_db_<id>.dump.zst      + .json    pg_dump custom format, zstd outside
@@ -36,7 +35,6 @@ import grp
 import gzip
 import hashlib
 import io
-import itertools
 import json
 import logging
 import logging.handlers
@@ -44,6 +42,7 @@ import os
 import pwd
 import re
 import secrets
+import select
 import selectors
 import shlex
 import shutil
@@ -70,6 +69,7 @@ HERE = Path(__file__).resolve().parent
 MARKER = ".arrivapp-backups"
 DEFAULT_BACKUP_DIR = Path("/var/backups/arrivapp")
 KINDS = ("database", "roles", "qr_codes", "files")
+STEMS = {"database": "arrivapp_db", "roles": "arrivapp_roles", "qr_codes": "qr_codes", "files": "config"}  # of archives' names
 DIRECTORIES = {"database": "database", "roles": "database", "qr_codes": "qr_codes", "files": "files"}
 MIB = 1 << 20
 ID_FORMAT = "%Y%m%dT%H%M%SZ"  # of a backup set: the UTC second of its start
@@ -82,31 +82,26 @@ log = logging.getLogger("arrivapp-backup")
 
 class BackupError(Exception):
     """An expected failure: one line for a person that ends with what to do."""
-
     exit_code = FAILED
 
 
 class UsageError(BackupError):
     """The command line, a setting, or a name that does not exist."""
-
     exit_code = USAGE
 
 
 class PartlyDone(BackupError):
     """What could be done is done and good; something named is not."""
-
     exit_code = PARTLY
 
 
 class DamageError(BackupError):
     """Stored data is not what was written, or not what may be restored."""
-
     exit_code = DAMAGE
 
 
 class LockedError(BackupError):
     """Another run holds the lock."""
-
     exit_code = LOCKED
 
 
@@ -153,19 +148,14 @@ class Report:
         codes = {code for code, _ in self.problems}
         return next((code for code in (DAMAGE, FAILED, USAGE, PARTLY) if code in codes), DONE)
 
-    @property
-    def seconds(self) -> float:
-        """Give the run's duration so far, by a clock that nobody sets."""
-        return time.monotonic() - self.started
-
 
 def human_size(size: float) -> str:
     """Write bytes for people: 999 B, 12.3 MB (powers of 1000, as disks are sold)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.95 or unit == "GB":
+    for unit in ("B", "kB", "MB"):
+        if size < 999.95:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
-    raise AssertionError("unreachable")
+    return f"{size:.1f} GB"
 
 
 def human_age(seconds: float) -> str:
@@ -246,22 +236,26 @@ def parse_database_url(url: str) -> Connection:
     if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
         raise ValueError("must start with postgresql://")
     if parts.fragment:
-        raise ValueError("holds a bare '#': write it as %23 (and @ as %40, / as %2F, ? as %3F)")
+        raise ValueError("holds a bare '#' (write @ / ? # in the password as %40 %2F %3F %23)")
     userinfo, _, address = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
-    host, port = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", address, re.DOTALL).groups() if address else ("", "")
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", address, re.DOTALL)
+    if not found or "@" in parts.path + parts.query:
+        raise ValueError("cannot be read (write @ / ? # in the password as %40 %2F %3F %23)")
+    host, port = found.groups()
     query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
     host, port = query.pop("host", host.strip("[]")), query.pop("port", port or "")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError("has no port where one should be (is a character of the password not percent-encoded?)")
+        raise ValueError("has a port that is no port (write @ / ? # in the password as %40 %2F %3F %23)")
     if "," in host:
         raise ValueError("names several hosts: give the one to back up from")
     unknown = sorted(set(query) - set(URL_OPTIONS))
     if unknown:
         raise ValueError(f"has a parameter that is not known: {', '.join(unknown)}")
-    decode = urllib.parse.unquote
-    options = tuple((URL_OPTIONS[key], value) for key, value in query.items())
-    return Connection(decode(host), port, decode(parts.path[1:]), decode(user), decode(password), options)
+    texts = [urllib.parse.unquote(text) for text in (host, port, parts.path[1:], user, password)]
+    if re.search(r"[\0-\x1f\x7f]", "".join([*texts, *query.values()])):
+        raise ValueError("holds a line break or control character, which no password file takes")
+    return Connection(*texts, tuple((URL_OPTIONS[key], value) for key, value in query.items()))
 
 
 def parse_path(text: str) -> Path:
@@ -272,23 +266,15 @@ def parse_path(text: str) -> Path:
     return path
 
 
-def parse_number(text: str) -> int:
-    """Read a whole number from 0."""
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("must be a whole number, 0 or more")
-    return int(text)
-
-
-def parse_port(text: str) -> int:
-    """Read a TCP port."""
-    if not 0 < parse_number(text) < 65536:
-        raise ValueError("must be a port from 1 to 65535")
+def parse_number(text: str, low: int = 0, high: int = 10**9) -> int:
+    """Read a whole number within bounds."""
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise ValueError(f"must be a whole number from {low} to {high}")
     return int(text)
 
 
 def one_of(answers: Mapping[str, Any]) -> Callable[[str], Any]:
     """Make the parser of a setting that knows only these words."""
-
     def parse(text: str) -> Any:
         if text.lower() not in answers:
             raise ValueError(f"must be one of: {', '.join(answers)}")
@@ -329,7 +315,7 @@ class Settings:
         parse_names, ("app/core/config.py", ".env", "requirements.txt", "docker-compose.yml"), off=()
     )
     db_host: str = setting(str, "")
-    db_port: int = setting(parse_port, 0)
+    db_port: int = setting(functools.partial(parse_number, low=1, high=65535), 0)
     db_name: str = setting(str, "")
     db_user: str = setting(str, "")
     db_password: str = setting(str, "", secret=True)
@@ -384,8 +370,7 @@ def parse_env_lines(text: str) -> Iterator[tuple[str, str | None, str]]:
         raise UsageError("the Python package python-dotenv is missing: run ./setup_backup_automation.sh, "
                          "or apt install python3-dotenv, or pip install python-dotenv") from None  # fmt: skip
     for binding in parse_stream(io.StringIO(text)):
-        blank = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
-        first = binding.original.line + blank
+        first = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
         if binding.error:
             yield "", None, f"line {first} cannot be read (is a quote unclosed?)"
         elif binding.key is not None and binding.value is None:
@@ -397,8 +382,7 @@ def parse_env_lines(text: str) -> Iterator[tuple[str, str | None, str]]:
 def check_private(path: Path) -> str:
     """Say what is wrong with the owner or mode of a file that holds secrets; '' where nothing is.
 
-    Ours, root's or the script owner's, readable by nobody else. 0640 is fine only where root owns it: whoever owns the
-    program is trusted already, and root may hand a file to a group on purpose.
+    It must be ours, root's or the script owner's (who is trusted already); root alone may hand it to a group on purpose.
     """
     facts = path.stat()
     if facts.st_uid not in (os.geteuid(), 0, Path(__file__).stat().st_uid):
@@ -561,11 +545,10 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
     finally:
-        for process in alive:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        for process in alive:  # what its children left too: the group lives as long as one of them
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _pump(routes: Mapping[int, Callable[[bytes], object]], watched: int, stall: float, limit: float, name: str) -> None:
@@ -662,10 +645,9 @@ class Psql:
         """Give the reason for which psql ended."""
         self._process.wait(GRACE_SECONDS)
         self._words.seek(0)
-        lines = self._words.read()[-LAST_WORDS:].decode("utf-8", "replace").splitlines()
-        said = [re.sub(r"^psql:<stdin>:\d+: ", "", line) for line in lines]
-        errors = [line for line in said if re.match(r"(ERROR|FATAL|psql: error)", line)]
-        return ProgramError("psql", self._process.returncode, "\n".join([*said, *errors[-1:]]))
+        said = re.sub(r"^psql:<stdin>:\d+: ", "", self._words.read()[-LAST_WORDS:].decode("utf-8", "replace"), flags=re.MULTILINE)
+        errors = re.findall(r"^(?:ERROR|FATAL|psql: error).*", said, re.MULTILINE)
+        return ProgramError("psql", self._process.returncode, "\n".join([said, *errors[-1:]]))
 
     def send(self, sql: str) -> None:
         """Start a query; `receive` waits for it."""
@@ -677,9 +659,7 @@ class Psql:
 
     def ready(self, seconds: float) -> bool:
         """Wait up to `seconds` for the query that was sent; tell whether `receive` has something to read."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            return bool(selector.select(max(0.0, seconds)))
+        return bool(select.select([self._process.stdout], [], [], max(0.0, seconds))[0])
 
     def receive(self, seconds: float = 60) -> list[list[str]]:
         """Give the rows of the query that was sent, as lists of text (NULL is ''). Raise ProgramError if it failed."""
@@ -710,9 +690,9 @@ class Psql:
 def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
     """Open a psql fed through its stdin. -X and ON_ERROR_STOP always: without, half a file would exit 0."""
     command = [psql, "-X", "-q", "-t", "--csv", "-w", "-v", "ON_ERROR_STOP=1"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    env = {**env, "PGCLIENTENCODING": "UTF8"}
     with tempfile.TemporaryFile() as words:  # not a pipe: a script's notices would fill it and hang both sides
-        process = _start(command, **pipes, stderr=words, env={**env, "PGCLIENTENCODING": "UTF8"})
+        process = _start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=env)
         try:
             yield Psql(process, words)
         finally:
@@ -746,7 +726,7 @@ def postgres_programs(name: str, settings: Settings, env: Mapping[str, str]) -> 
     places = [Path(place) for place in env["PATH"].split(":")]
     places += [found for pattern in POSTGRES_PLACES for found in sorted(Path("/").glob(pattern), reverse=True)]
     programs = [place / name for place in ([settings.pg_bin_dir] if settings.pg_bin_dir else dict.fromkeys(places))]
-    return [path for path in programs if path.is_file() and os.access(path, os.X_OK) and path.resolve().name != "pg_wrapper"]
+    return [path for path in programs if os.access(path, os.X_OK) and path.is_file() and path.resolve().name != "pg_wrapper"]
 
 
 @functools.lru_cache(maxsize=None)
@@ -809,7 +789,7 @@ def postgres_environment(connection: Connection, env: Mapping[str, str], work: P
 
 # What a PostgreSQL program says -> the next step. First match wins.
 ADVICE = (
-    (r"password authentication failed", "the password is wrong: check DB_PASSWORD or DATABASE_URL"),
+    (r"password authentication failed", "the user or the password is wrong: check DB_USER and DB_PASSWORD, or DATABASE_URL"),
     (r"no password supplied", "the server wants a password: set DB_PASSWORD in .env.backup"),
     (r"database \".*\" does not exist", "check DB_NAME; `psql -l` lists the databases there"),
     (r"role \".*\" does not exist", "check DB_USER, or restore the roles first: restore --backup ID --only roles"),
@@ -832,13 +812,21 @@ RETRIES = (1.0, 2.0, 4.0)  # seconds between tries to reach a server that may be
 
 def postgres_failure(error: ProgramError, connection: Connection) -> BackupError:
     """Turn a program's failure into one line: program, reason, where, next step."""
-    lines = [line.strip() for line in error.stderr.splitlines() if re.search(r"FATAL|ERROR|error:|failed", line)]
-    reason = re.sub(r"^\w+: error: ", "", lines[-1]) if lines else str(error).partition(": ")[2] or str(error)
+    lines = [line.strip() for line in error.stderr.splitlines() if re.search(r"FATAL|ERROR|error:|failed|closed the connection", line)]
+    last = dict.fromkeys(re.sub(r"^\w+: (?:error|detail): ", "", line) for line in lines[-2:])
+    reason = "; ".join(last) or str(error).partition(": ")[2] or str(error)
     advice = next((text for pattern, text in ADVICE if re.search(pattern, error.stderr)), "look it up in BACKUP_README.md, Troubleshooting")
     ended = f" (killed by {signal.Signals(-error.returncode).name})" if error.returncode < 0 else ""
-    failure = BackupError(f"{error.program}{ended}: {printable(reason)} ({connection}). Next: {advice}")
-    failure.__cause__ = error
-    return failure
+    return BackupError(f"{error.program}{ended}: {printable(reason)} ({connection}). Next: {advice}")
+
+
+@contextlib.contextmanager
+def explained(connection: Connection) -> Iterator[None]:
+    """Turn what PostgreSQL's programs say into one line for a person."""
+    try:
+        yield
+    except ProgramError as error:
+        raise postgres_failure(error, connection) from error
 
 
 # ==== 4. Files ========================================================================================================
@@ -852,7 +840,7 @@ def adopt(path: Path | int, directory: Path) -> None:
     """Give what root made in a directory to that directory's owner, who must be able to manage it."""
     if os.geteuid() == 0:
         owner = directory.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(path, int))
 
 
 def make_directory(path: Path) -> None:
@@ -869,9 +857,12 @@ def sync_file(descriptor: int) -> None:
     """
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
-        with contextlib.suppress(OSError):  # not every file system has it
+        try:
             fcntl.fcntl(descriptor, full)
             return
+        except OSError as error:  # not every file system has it
+            if error.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
+                raise
     os.fsync(descriptor)
 
 
@@ -879,7 +870,7 @@ def sync_directory(directory: Path) -> None:
     """Flush a directory, so that a rename or a removal in it survives a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
     finally:
         os.close(descriptor)
 
@@ -988,15 +979,16 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
 
 
 @contextlib.contextmanager
-def workspace(base: Path | None, sweep: bool) -> Iterator[Path]:
+def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
     """Give a private directory (0700) in `base`, else in /tmp, for passwords and unpacked dumps; removed at the end.
 
-    Who holds the lock first sweeps away what dead runs left there.
+    Who holds the lock of the BACKUP_DIR `owner` first sweeps away what its dead runs left in `base`.
     """
-    for leftover in base.glob(".work-*") if base and sweep else ():
+    prefix = f".work-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-" if owner else ".work-"
+    for leftover in base.glob(f"{prefix}*") if base and owner else ():
         log.info("removing %s, left by a run that died", leftover)
         shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=".work-", dir=base, ignore_cleanup_errors=True) as work:
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=base, ignore_cleanup_errors=True) as work:
         yield Path(work)
 
 
@@ -1010,28 +1002,54 @@ class BoundedGzip(gzip.GzipFile):
         return super().read(size)
 
 
+class StrictTarInfo(tarfile.TarInfo):
+    """A tar header. tarfile takes a damaged one, or the file's end, for the end of the archive; for us that is damage."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        """Read the next header."""
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # the empty block that closes an archive
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"the header at byte {tar.offset} is not one ({error})") from None
+
+
+def why_refused(member: tarfile.TarInfo, seen: Mapping[str, bool]) -> str:
+    """Say why a tar member may not be unpacked; '' if it may. `seen`: the names before it -> is it a directory."""
+    parts, plain = member.name.split("/"), os.path.normpath(member.name)
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
+        return "is neither a file nor a directory"
+    if member.name.startswith("/") or ".." in parts or "\0" in member.name or member.name.rstrip("/") not in (plain, f"./{plain}"):
+        return "has an unsafe name"
+    ids_fit = all(0 <= number < 1 << 32 for number in (member.uid, member.gid))
+    if max(len(os.fsencode(part)) for part in parts) > 255 or abs(member.mtime) > 1 << 40 or not ids_fit or member.size < 0:
+        return "has a name, size, time or owner that no file has"
+    if not all(seen.get(str(parent), True) for parent in Path(plain).parents):
+        return "lies below a file"
+    if plain in seen or len(seen) >= MAX_MEMBERS or len(parts) > MAX_DEPTH:
+        return "is a duplicate, too deep or one too many"
+    return ""
+
+
 def tar_members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Yield the members of a tar stream, checking each header, with memory that does not grow.
 
     Raise DamageError for anything but regular files and directories, for absolute or climbing names, duplicates, and
     more or deeper members than any backup of ours holds. (tarfile's own `data` filter has been bypassed four times.)
     """
-    seen: set[str] = set()
-    with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape", encoding="utf-8") as tar:
+    seen: dict[str, bool] = {}
+    with tarfile.open(fileobj=stream, mode="r:", tarinfo=StrictTarInfo, errors="surrogateescape", encoding="utf-8") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()
-            parts, plain = member.name.split("/"), os.path.normpath(member.name)
-            refused = ""
-            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
-                refused = "is neither a file nor a directory"
-            elif member.name.startswith("/") or ".." in parts or "\0" in member.name or plain != member.name.rstrip("/"):
-                refused = "has an unsafe name"
-            elif plain in seen or len(seen) >= MAX_MEMBERS or len(parts) > MAX_DEPTH or member.size < 0:
-                refused = "is a duplicate, too deep or one too many"
+            refused = why_refused(member, seen)
             if refused:
                 raise DamageError(f"{name}: member {printable(member.name[:200])!r} {refused}: refused, nothing was unpacked")
-            seen.add(plain)
+            seen[os.path.normpath(member.name)] = member.isdir()
             yield tar, member
+    if not seen:
+        raise DamageError(f"{name} is damaged: it is empty")
 
 
 def check_tar(path: Path) -> tuple[int, int]:
@@ -1046,9 +1064,10 @@ def check_tar(path: Path) -> tuple[int, int]:
             for _, member in tar_members(stream, path.name):
                 files += member.isreg()
                 size += member.size
-            while stream.read(MIB):
-                pass
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+            while rest := stream.read(MIB):
+                if rest.strip(b"\0"):
+                    raise DamageError(f"{path.name} is damaged: something stands behind its end")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
         raise DamageError(f"{path.name} is damaged: {error}") from None
     return files, size
 
@@ -1063,6 +1082,8 @@ def status_of(path: Path) -> os.stat_result | None:
 
 def set_owner_and_mode(descriptor: int, member: tarfile.TarInfo, replaced: os.stat_result | None) -> None:
     """Give a restored file or directory the owner and mode of what it replaces, else those of the tar header."""
+    if replaced and stat.S_ISLNK(replaced.st_mode):  # whose mode says nothing
+        replaced = None
     if os.geteuid() == 0:
         uid, gid = member.uid, member.gid
         with contextlib.suppress(KeyError):  # a new server may number its users differently; the name counts
@@ -1113,20 +1134,28 @@ def finish_swap(note: Path) -> None:
     if not status_of(live) and status_of(before):
         os.rename(new if status_of(new) else before, live)
         log.warning("finished the interrupted restore of %s; what was there before is in %s", live, before)
-    else:
-        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)
     note.unlink()
 
 
-def swap_directory(new: Path, live: Path, before: Path, note: Path) -> None:
-    """Put `new` in the place of `live`, which is kept as `before`. `note` lets the next run finish it if we die here."""
-    with published(note) as stream:
-        stream.write(json.dumps({"version": 1, "new": str(new), "live": str(live), "before": str(before)}).encode())
+def sweep_restores(settings: Settings) -> None:
+    """Put in order what a restore that died left: a directory half swapped, files unpacked beside the live ones."""
+    finish_swap(settings.backup_dir / ".swap.json")
+    for leftover in settings.app_dir.glob(".restoring-????????T??????Z"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def swap_directory(new: Path, live: Path, before: Path) -> None:
+    """Put `new` in the place of `live`, which is kept as `before`; if that fails half way, `live` is put back."""
     if status_of(live):
         os.rename(live, before)
-    os.rename(new, live)
+    try:
+        os.rename(new, live)
+    except OSError:
+        if status_of(before):
+            os.rename(before, live)
+        raise
     sync_directory(live.parent)
-    note.unlink()
 
 
 # ==== 5. Archives and the catalog =====================================================================================
@@ -1134,6 +1163,9 @@ def swap_directory(new: Path, live: Path, before: Path, note: Path) -> None:
 SIDECAR_FIELDS: Mapping[str, tuple[type, ...]] = {
     "version": (int,), "id": (str,), "kind": (str,), "file": (str,), "size_bytes": (int,), "sha256": (str,),
     "created_at": (str,), "duration_seconds": (int, float), "kinds": (list,), "host": (str,), "tool_version": (str,),
+}  # fmt: skip
+OPTIONAL_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "raw_bytes": (int,), "extensions": (dict,), "properties": (dict,), "objects": (dict,), "names": (list,), "symlinks": (dict,), "partial": (str,),
 }  # fmt: skip
 ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)", re.ASCII)
 
@@ -1207,19 +1239,24 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
     if not isinstance(sidecar, dict):
         raise ValueError("not a JSON object")
-    for key, types_ in SIDECAR_FIELDS.items():
+    wanted = {**SIDECAR_FIELDS, **{key: types_ for key, types_ in OPTIONAL_FIELDS.items() if key in sidecar}}
+    for key, types_ in wanted.items():
         if type(sidecar.get(key)) not in types_:
             raise ValueError(f"{key} is missing or of the wrong type")
+    texts = [*sidecar["kinds"], *sidecar.get("names", ()), *sidecar.get("symlinks", {}).values()]
+    numbers = [sidecar["size_bytes"], sidecar["duration_seconds"], sidecar.get("raw_bytes", 0), sidecar.get("objects", {}).get("tables", 0)]
+    if not all(type(text) is str for text in texts) or not all(type(n) in (int, float) and 0 <= n < 1 << 63 for n in numbers):
+        raise ValueError("a name or a number is impossible")
     if not 1 <= sidecar["version"] <= SIDECAR_VERSION:
         raise ValueError(f"version {sidecar['version']} is not known here (a newer tool wrote it?)")
     named = ARCHIVE_NAME.fullmatch(sidecar["file"])
     if not named or named[1] != sidecar["id"] or f"{sidecar['file']}.json" != name:
         raise ValueError("file, id and the sidecar's own name do not belong together")
     parse_id(sidecar["id"])
-    if sidecar["kind"] not in KINDS or not all(isinstance(kind, str) for kind in sidecar["kinds"]):
-        raise ValueError("kind is not known")
-    if not re.fullmatch(r"[0-9a-f]{64}", sidecar["sha256"]) or sidecar["size_bytes"] < 0:
-        raise ValueError("sha256 or size_bytes is impossible")
+    if not sidecar["file"].startswith(STEMS.get(sidecar["kind"], "?") + "_"):
+        raise ValueError("kind is not known, or not that of the file")
+    if not re.fullmatch(r"[0-9a-f]{64}", sidecar["sha256"]):
+        raise ValueError("sha256 is impossible")
     return sidecar
 
 
@@ -1252,10 +1289,11 @@ def read_archive(path: str) -> Archive:
 def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
     """Append one line to the journal."""
     line = json.dumps({"time": utc_now().isoformat(timespec="seconds"), **entry}) + "\n"
-    descriptor = os.open(backup_dir / "journal.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(backup_dir / "journal.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "ab") as stream:
         adopt(descriptor, backup_dir)
-        stream.write(line.encode())
+        torn = os.pread(descriptor, 1, max(0, os.fstat(descriptor).st_size - 1)) not in (b"", b"\n")  # a run died in its line
+        stream.write(b"\n" * torn + line.encode())
         stream.flush()
         os.fsync(descriptor)
 
@@ -1266,7 +1304,7 @@ def read_journal(backup_dir: Path) -> Iterator[dict[str, Any]]:
         for line in stream:
             with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get("time"), str):
+                if isinstance(entry, dict) and 1970 < datetime.datetime.fromisoformat(str(entry.get("time"))).year < 9999:
                     yield entry
 
 
@@ -1291,6 +1329,8 @@ def file_names(directory: Path) -> set[str]:
 
 def catalog(backup_dir: Path) -> Catalog:
     """Read everything that stands in a BACKUP_DIR, by the sidecars alone; names are never guessed from."""
+    if not backup_dir.is_dir():
+        raise BackupError(f"BACKUP_DIR {backup_dir} is not there: is its disk mounted?")
     file_names(backup_dir)  # an unreadable BACKUP_DIR is an error, an empty one is not
     marks = verify_marks(backup_dir)
     sets: dict[str, dict[str, Archive]] = {}
@@ -1329,24 +1369,16 @@ def catalog(backup_dir: Path) -> Catalog:
 
 def find_set(sets: Sequence[BackupSet], wanted: str, kinds: Sequence[str]) -> BackupSet:
     """Find a set by id, or the newest that holds every kind asked for (`latest`). Raise UsageError if there is none."""
-    if wanted == "latest":
-        for candidate in sets:
-            if not candidate.lacks(kinds):
-                return candidate
-        raise UsageError(f"there is no backup set that holds all of: {', '.join(kinds)}. See: backup_system.py list")
     for candidate in sets:
-        if candidate.id == wanted:
+        if candidate.id == wanted or (wanted == "latest" and not candidate.lacks(kinds)):
             return candidate
-    raise UsageError(f"there is no backup set (or file) {printable(wanted)}. See: backup_system.py list")
+    what = f"set that holds all of: {', '.join(kinds)}" if wanted == "latest" else f"set (or file) {printable(wanted)}"
+    raise UsageError(f"there is no backup {what}. See: backup_system.py list")
 
 
 def newest_archives(sets: Sequence[BackupSet]) -> dict[str, Archive]:
     """Give the newest good archive of each kind."""
-    newest: dict[str, Archive] = {}
-    for backup_set in sets:
-        for kind in backup_set.good:
-            newest.setdefault(kind, backup_set.archives[kind])
-    return newest
+    return {kind: backup_set.archives[kind] for backup_set in reversed(sets) for kind in backup_set.good}
 
 
 def new_set_id(backup_dir: Path) -> str:
@@ -1391,10 +1423,10 @@ DATABASE_FACTS = f"""SELECT json_build_object('major', current_setting('server_v
   'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{{}}') FROM pg_extension),
   'properties', {PROPERTIES},
   'tables', (SELECT count(*) {OWN_TABLES} AND c.relkind IN ('r', 'p')),
-  'unreadable_tables', (SELECT coalesce(json_agg(c.oid::regclass::text), '[]') {OWN_TABLES} AND c.relkind IN ('r', 'p', 'm', 'S')
+  'unreadable_tables', (SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES} AND c.relkind IN ('r', 'p', 'm', 'S')
     AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END),
-  'foreign_tables', (SELECT coalesce(json_agg(c.oid::regclass::text), '[]') {OWN_TABLES} AND c.relkind = 'f'),
-  'row_security', (SELECT coalesce(json_agg(c.oid::regclass::text), '[]') {OWN_TABLES} AND c.relrowsecurity)
+  'foreign_tables', (SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES} AND c.relkind = 'f'),
+  'row_security', (SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES} AND c.relrowsecurity)
 ) FROM pg_database d, pg_roles r WHERE d.datname = current_database() AND r.rolname = current_user"""
 SCRATCH = r"^arrivapp_scratch_\d{8}t\d{6}z_[0-9a-f]{6}$"
 KEPT_MARK = "arrivapp-backup kept "  # begins the comment of a database that a restore has put aside
@@ -1430,15 +1462,17 @@ class Job:
 
     def program(self, name: str) -> Path:
         """Choose the PostgreSQL program of the server's major."""
-        return postgres_program(name, self.server.facts["major"], self.settings, self.env)
+        try:
+            return postgres_program(name, self.server.facts["major"], self.settings, self.env)
+        except BackupError as error:
+            raise BackupError(f"{error} ({self.server.connection})") from None
 
 
 class Source(Protocol):
     """One kind of thing that is backed up. Stateless; to add one, copy the smallest and add it to SOURCES."""
 
     kind: str
-    stem: str  # begins its archives' names
-    suffix: str  # ends them, before the compressor's own
+    suffix: str  # of its archives' names, before the compressor's own
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Write the archive's bytes and give the facts for its sidecar. Raise BackupError; nothing is kept then."""
@@ -1459,7 +1493,7 @@ def ask_server(connection: Connection, settings: Settings, env: Mapping[str, str
     """Log in and learn what we must know of a server and database. Raise ProgramError as psql gave it."""
     if not any((connection.dbname, env.get("PGDATABASE"), env.get("PGSERVICE"))):
         raise UsageError("no database is configured: set DB_NAME (or DATABASE_URL) in .env.backup, see .env.backup.example")
-    if any(c in connection.dbname + connection.user for c in "\n\r\0"):
+    if re.search("[\n\r]", "".join([connection.dbname, connection.user, env.get("PGDATABASE", ""), env.get("PGUSER", "")])):
         raise UsageError("a database or user name with a line break cannot be backed up (pg_dumpall fails on it): rename it")
     programs = postgres_programs("psql", settings, env)
     if not programs:
@@ -1482,7 +1516,6 @@ def find_server(connection: Connection, settings: Settings, env: Mapping[str, st
                 raise postgres_failure(error, connection) from None
             log.warning("the server does not let us in yet, trying again in %.0f s: %s", delay, error)
             time.sleep(delay)
-    raise AssertionError("unreachable")
 
 
 def quote_name(name: str) -> str:
@@ -1541,7 +1574,6 @@ class Enough(Exception):
 def peek(path: Path, env: Mapping[str, str], count: int = 65536) -> bytes:
     """Read the beginning of a file's unpacked content."""
     head = bytearray()
-
     def take(chunk: bytes) -> None:
         head.extend(chunk)
         if len(head) >= count:
@@ -1568,7 +1600,9 @@ def content_of(path: Path, env: Mapping[str, str]) -> str:
         return "roles"
     if head and b"\0" not in head:
         return "sql"
-    raise UsageError(f"{path} is no pg_dump archive, SQL script or tar.gz, packed or not (or it is damaged from its first byte on)")
+    if not head and decompressor(path, env):
+        raise DamageError(f"{path.name} is damaged: not a byte of it can be unpacked")
+    raise UsageError(f"{path} is no pg_dump archive, SQL script or tar.gz, packed or not")
 
 
 def read_through(path: Path, settings: Settings, env: Mapping[str, str], *more: Sequence[str | Path], sink: Any = None) -> None:
@@ -1584,7 +1618,6 @@ def read_through(path: Path, settings: Settings, env: Mapping[str, str], *more: 
 def read_sql(path: Path, settings: Settings, env: Mapping[str, str], take: Callable[[bytes], object] | None = None) -> None:
     """Read a SQL script to its end, handing its chunks on. Raise DamageError where pg_dump began it and did not end it."""
     head, tail = b"", b""
-
     def sink(chunk: bytes) -> None:
         nonlocal head, tail
         head, tail = (head + chunk[:1000])[:1000], (tail + chunk)[-1000:]
@@ -1619,7 +1652,6 @@ def sql_guard(name: str, take: Callable[[bytes], object]) -> Callable[[bytes], N
     (measured). COPY data is let through as it is; \\restrict and \\unrestrict are dropped, because we set our own.
     """
     rest, number, copying = b"", 0, False
-
     def check(line: bytes) -> bool:
         nonlocal copying
         if copying:
@@ -1633,7 +1665,6 @@ def sql_guard(name: str, take: Callable[[bytes], object]) -> Callable[[bytes], N
         else:
             copying = bool(re.match(rb"COPY .* FROM stdin;\s*$", line, re.IGNORECASE))
         return True
-
     def push(chunk: bytes) -> None:
         nonlocal rest, number
         *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
@@ -1696,16 +1727,18 @@ def database_row(psql: Psql, name: str) -> dict[str, Any] | None:
     return json.loads(text) if text else None
 
 
+CREATE_DATABASE = re.compile(rb'\nCREATE DATABASE (?:"(?:[^"]|"")*"|\w+) WITH TEMPLATE = template0 ([^;]*);\n')
+
+
 def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str) -> str:
     """Make the scratch database of a restore, with the encoding and locale of the dump, or of the live one for a script.
 
     They stand in the CREATE DATABASE that `pg_restore --create` and `pg_dump --create` print.
     """
     output = bytearray()
-
     def take(chunk: bytes) -> None:
         output.extend(chunk)
-        if re.search(rb"\nCREATE DATABASE [^;]*;\n", output):
+        if CREATE_DATABASE.search(output):
             raise Enough
 
     with contextlib.suppress(Enough):
@@ -1717,7 +1750,7 @@ def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, 
         elif live:  # without its schemas, for its tables may be locked or broken
             command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
             pipeline([command], env={**job.server.env, "PGDATABASE": target}, sink=take)
-    found = re.search(rb"\nCREATE DATABASE .*? WITH TEMPLATE = template0 ([^;]*);\n", bytes(output), re.DOTALL)
+    found = CREATE_DATABASE.search(output)
     options = re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
     if live and live["properties"]["tablespace"] != "pg_default":  # to name that one needs a right that owners lack
         options += f" TABLESPACE {quote_name(live['properties']['tablespace'])}"
@@ -1797,7 +1830,7 @@ def restore_failure(error: ProgramError, job: Job, scratch: str) -> BackupError:
     if roles:
         return BackupError(f"the backup needs roles that this server lacks: {', '.join(map(printable, roles))}. The live data is "
                            "untouched. Next: restore --backup ID --only roles, then restore again")  # fmt: skip
-    if "unsupported version" in error.stderr:
+    if re.search("unsupported version|unrecognized configuration parameter", error.stderr):
         return BackupError(f"the backup was made by a newer PostgreSQL than this server ({job.server.facts['major']}): {error}. "
                            "The live data is untouched. Next: restore on a server of that major or newer")  # fmt: skip
     return BackupError(f"restoring into {scratch} failed; the live data is untouched. {failure}")
@@ -1827,7 +1860,6 @@ def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] |
         except ProgramError as error:
             if not tries_left or "is being accessed by other users" not in error.stderr:
                 raise postgres_failure(error, job.server.connection) from None
-    raise AssertionError("unreachable")
 
 
 @dataclass(frozen=True)
@@ -1835,7 +1867,6 @@ class Database:
     """The application's PostgreSQL database, as a pg_dump custom archive."""
 
     kind: str = "database"
-    stem: str = "arrivapp_db"
     suffix: str = ".dump"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
@@ -1873,6 +1904,8 @@ class Database:
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Restore into a scratch database, ANALYZE it, give it the live one's properties; the swap renames both."""
         content, path, server = content_of(archive.path, job.env), archive.path, job.server
+        if content == "custom" and path.is_file() and not archive.sha256:
+            self.inspect(path, job.settings, job.env)
         drop_scratch_databases(server)
         with open_session(server) as psql:
             there = {name for (name,) in psql.rows("SELECT name FROM pg_available_extensions")}
@@ -1899,7 +1932,6 @@ class Database:
                 guard.value(";\n".join(property_statements(scratch, properties)))
         except ProgramError as error:
             raise restore_failure(error, job, scratch) from None
-
         def swap() -> str:
             in_use.close()
             return swap_database(job, scratch, target, live)
@@ -1929,7 +1961,6 @@ class Roles:
     """The server's roles, which no dump of a database holds. Passwords only with ROLE_PASSWORDS=yes."""
 
     kind: str = "roles"
-    stem: str = "arrivapp_roles"
     suffix: str = ".sql"
 
     def command(self, job: Job) -> list[str | Path]:
@@ -1939,10 +1970,8 @@ class Roles:
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Stream pg_dumpall through the compressor."""
         commands = [self.command(job), compressor(job.env)[0]]
-        try:
+        with explained(job.server.connection):
             pipeline(commands, env=job.server.env, sink=write, stall=job.settings.stall_seconds, keep_fds=job.lock)
-        except ProgramError as error:
-            raise postgres_failure(error, job.server.connection) from error
         return {"server_version": job.server.facts["server_version"], "passwords": job.settings.role_passwords}
 
     def inspect(self, path: Path, settings: Settings, env: Mapping[str, str]) -> str:
@@ -1955,10 +1984,8 @@ class Roles:
         chunks: list[bytes] = []
         read_sql(archive.path, job.settings, job.env, chunks.append)
         stored = role_statements(b"".join(chunks).decode("utf-8", "replace"))
-        try:
+        with explained(job.server.connection):
             present = role_statements(run(self.command(job), env=job.server.env))
-        except ProgramError as error:
-            raise postgres_failure(error, job.server.connection) from None
         missing = [role for role in stored if role not in present]
         for role, text in [(name, text) for name in stored if name in present for text in stored[name]]:
             if text not in present[role]:
@@ -1966,15 +1993,11 @@ class Roles:
                 log.warning(f"role {role} is there and stays as it is; the backup would: {shown}")
         statements = [text for role in missing for text in stored[role]]
         statements.sort(key=lambda text: text.startswith("GRANT"))  # memberships when every role exists
-
         def make() -> str:
             if not missing:
                 return "no role was missing"
-            try:
-                with open_session(job.server) as psql:
-                    psql.value("BEGIN;\n" + "\n".join(statements) + "\nCOMMIT")
-            except ProgramError as error:
-                raise postgres_failure(error, job.server.connection) from None
+            with explained(job.server.connection), open_session(job.server) as psql:
+                psql.value("BEGIN;\n" + "\n".join(statements) + "\nCOMMIT")
             hint = "" if archive.facts.get("passwords") else "; they have no password yet: ALTER ROLE ... PASSWORD"
             return f"made the roles {', '.join(missing)}{hint}"
 
@@ -1988,11 +2011,9 @@ def add_file(tar: tarfile.TarFile, name: str, path: Path, flags: int = os.O_NOFO
     its header promised: what is missing then is zeros, and the caller names the file.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as stream:
-
         def state() -> tuple[int, int]:
             facts = os.fstat(stream.fileno())
             return facts.st_size, facts.st_mtime_ns
-
         def header() -> tarfile.TarInfo:
             tar.inodes.clear()  # or a second name of the same inode would become a link
             member = tar.gettarinfo(arcname=name, fileobj=stream)
@@ -2000,7 +2021,6 @@ def add_file(tar: tarfile.TarFile, name: str, path: Path, flags: int = os.O_NOFO
                 raise OSError(errno.EINVAL, "not a regular file")
             member.mtime = int(member.mtime)
             return member
-
         def padded(count: int) -> bytes:
             chunk = stream.read(count)
             return chunk + bytes(count - len(chunk))
@@ -2023,12 +2043,14 @@ def add_file(tar: tarfile.TarFile, name: str, path: Path, flags: int = os.O_NOFO
 
 
 def tree(root: Path, below: str = "", depth: int = 1) -> Iterator[tuple[str, str]]:
-    """Yield (name relative to root, complaint or '') for everything in a directory tree, sorted, following no link."""
+    """Yield (name relative to root, complaint or '') for a directory tree and everything in it, sorted, following no link."""
     try:
         entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
     except OSError as error:
         yield below or ".", f"cannot be read: {error.strerror}"
         return
+    if not below:
+        yield ".", ""
     if depth >= MAX_DEPTH:
         yield below, f"holds more than {MAX_DEPTH} levels"
         return
@@ -2045,6 +2067,9 @@ def link_inside(name: str, target: str) -> bool:
     return not os.path.isabs(target) and reached != ".." and not reached.startswith("../")
 
 
+NO_LOSS = ("vanished", "a socket, pipe or device", "a symbolic link out of the tree")  # named, and exit 3, but no reason to distrust the rest
+
+
 def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any], follow: bool = False) -> None:
     """Store one name of a tree and note in the facts what came of it."""
     path = root / name
@@ -2057,16 +2082,16 @@ def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any
         elif stat.S_ISLNK(status.st_mode):
             target = os.readlink(path)
             if not link_inside(name, target):
-                raise OSError(errno.EXDEV, "a symbolic link out of the tree")
+                raise OSError(errno.EXDEV, NO_LOSS[2])
             facts["symlinks"][name] = target
         elif stat.S_ISREG(status.st_mode):
             if not add_file(tar, name, path, 0 if follow else os.O_NOFOLLOW):
                 facts["changed"].append(name)
             facts["file_count"] += 1
         else:
-            raise OSError(errno.EINVAL, "a socket, pipe or device")
+            raise OSError(errno.EINVAL, NO_LOSS[1])
     except OSError as error:
-        facts["skipped"][name] = "vanished" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        facts["skipped"][name] = NO_LOSS[0] if isinstance(error, FileNotFoundError) else error.strerror or str(error)
     tar.members.clear()
 
 
@@ -2089,9 +2114,10 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     for listed, text in ((skipped, "not stored"), (facts["changed"], "changed while it was read")):
         if listed:
             job.report.problem(f"{kind}: {text}: {names_shown(listed)}")
-    if len(skipped) > (0 if kind == "files" else facts["file_count"] / 100):
-        facts["partial"] = f"partial: {len(skipped)} files could not be stored"
-        job.report.problem(f"{kind}: {len(skipped)} files could not be stored: let this user read them and run the backup again", FAILED)
+    lost = sum(kind == "files" or reason not in NO_LOSS for reason in facts["skipped"].values())
+    if lost > (0 if kind == "files" else facts["file_count"] / 100):
+        facts["partial"] = f"partial: {lost} files could not be stored"
+        job.report.problem(f"{kind}: {lost} files could not be stored: let this user read them and run the backup again", FAILED)
     return facts
 
 
@@ -2113,7 +2139,6 @@ class Directory:
     """A directory tree: the QR codes."""
 
     kind: str = "qr_codes"
-    stem: str = "qr_codes"
     suffix: str = ".tar.gz"
     inspect = inspect_tar
 
@@ -2122,7 +2147,7 @@ class Directory:
         root = job.settings.qr_codes_path
         if not root.is_dir():
             raise BackupError(f"QR_CODES_DIR {root} is not there: correct it, or set QR_CODES_DIR= to back up none")
-        return write_tar(job, self.kind, root, itertools.chain([(".", "")], tree(root)), write, follow=False)
+        return write_tar(job, self.kind, root, tree(root), write, follow=False)
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Unpack beside the live directory; the swap is two renames that the next run can finish."""
@@ -2131,16 +2156,18 @@ class Directory:
             raise BackupError(f"{live} is a mount point and cannot be swapped: restore with --directory into another place and copy from there")
         live.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         new, before = live.with_name(f".{live.name}.restoring-{job.id}"), live.with_name(f"{live.name}.before-{job.id}")
-        undo.callback(shutil.rmtree, new, ignore_errors=True)
+        note = (job.settings.backup_dir if job.lock else job.work) / ".swap.json"
+        with published(note) as stream:  # lets the next run finish or clear away what we began, if we die
+            stream.write(json.dumps({"version": 1, "new": str(new), "live": str(live), "before": str(before)}).encode())
+        undo.callback(finish_swap, note)
         new.mkdir(mode=0o700)
         files = unpack_tar(archive.path, new, live)
         for name, link in (archive.facts.get("symlinks") or {}).items():
             if link_inside(name, link) and link_inside("x", name):
                 os.symlink(link, new / name)
-
         def swap() -> str:
             replaced = status_of(live)
-            swap_directory(new, live, before, (job.settings.backup_dir if job.lock else job.work) / ".swap.json")
+            swap_directory(new, live, before)
             return f"{files} files" + (f"; what was there before is kept as {before}" if replaced else "")
 
         return swap
@@ -2152,10 +2179,8 @@ def replace_file(new: Path, live: Path, before: Path) -> str:
     if old == new.read_bytes():
         return "unchanged"
     if old is not None:
-        with open(os.open(before, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as stream:
+        with published(before) as stream:
             stream.write(old)
-            stream.flush()
-            os.fsync(stream.fileno())
             adopt(stream.fileno(), live)
     os.rename(new, live)
     sync_directory(live.parent)
@@ -2167,7 +2192,6 @@ class ConfigFiles:
     """The configuration files, named one by one, relative to APP_DIR. A listed name may be a link; its content is stored."""
 
     kind: str = "files"
-    stem: str = "config"
     suffix: str = ".tar.gz"
     inspect = inspect_tar
 
@@ -2189,13 +2213,11 @@ class ConfigFiles:
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Unpack beside the live files; the swap replaces one file at a time. APP_DIR itself is never renamed."""
         root = Path(target).resolve()
-        if not root.exists():
-            root.mkdir(mode=0o755, parents=True)
+        root.mkdir(mode=0o755, parents=True, exist_ok=True)
         new = root / f".restoring-{job.id}"
         undo.callback(shutil.rmtree, new, ignore_errors=True)
         new.mkdir(mode=0o700)
         unpack_tar(archive.path, new, root)
-
         def swap() -> str:
             done = []
             for name, _ in list(tree(new)):
@@ -2212,26 +2234,13 @@ class ConfigFiles:
         return swap
 
 
-SOURCES: tuple[Source, ...] = (Database(), Roles(), Directory(), ConfigFiles())
-BY_KIND: Mapping[str, Source] = {source.kind: source for source in SOURCES}
+SOURCES: Mapping[str, Source] = {source.kind: source for source in (Database(), Roles(), Directory(), ConfigFiles())}
 
 
 # ==== 9. Retention ====================================================================================================
 
 
-@dataclass(frozen=True)
-class Policy:
-    """How long sets are kept: spans in days, the least number kept, and the kinds that make a set complete here."""
-
-    daily: int
-    weekly: int
-    monthly: int
-    min_keep: int
-    kinds: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is to become of a set, and why."""
 
     set: BackupSet
@@ -2249,7 +2258,7 @@ class Plan(NamedTuple):
 STALE = datetime.timedelta(days=2)
 
 
-def refusal_to_delete(sets: Sequence[BackupSet], policy: Policy, now: datetime.datetime) -> str:
+def refusal_to_delete(sets: Sequence[BackupSet], policy: Settings, now: datetime.datetime) -> str:
     """Say why nothing may be deleted now: the clock is wrong, or backups have stopped. '' where all is well."""
     future = [s.id for s in sets if s.moment > now]
     if future:
@@ -2262,24 +2271,32 @@ def refusal_to_delete(sets: Sequence[BackupSet], policy: Policy, now: datetime.d
     return ""
 
 
-def plan_cleanup(sets: Sequence[BackupSet], policy: Policy, now: datetime.datetime) -> Plan:
+def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.datetime) -> Plan:
     """Decide for each set (newest first) whether it stays, with the reason. Pure: reads no clock and no disk.
+
+    The policy is `daily_retention`, `weekly_retention`, `monthly_retention` (days), `min_keep`, and `kinds`, which make a set
+    complete here.
 
     Judged for each kind by itself among the sets that hold a good archive of it, so that no set displaces one that holds
     what it lacks: every set of `daily` days, the newest of each ISO week within `weekly`, the newest of each month within
     `monthly`, and the newest `min_keep`. A set stays if it stays for any kind.
     """
-    rules = (("newest of week", policy.weekly, "%G-W%V"), ("newest of month", policy.monthly, "%Y-%m"))
+    rules = (("newest of week", policy.weekly_retention, "%G-W%V"), ("newest of month", policy.monthly_retention, "%Y-%m"))
     reasons: dict[str, str] = {}
     for backup_set in sets:
-        if now - backup_set.moment <= datetime.timedelta(days=policy.daily):
-            reasons[backup_set.id] = f"within {policy.daily} days"
+        if now - backup_set.moment <= datetime.timedelta(days=policy.daily_retention):
+            reasons[backup_set.id] = f"within {policy.daily_retention} days"
         if backup_set.unreadable:
             reasons[backup_set.id] = "has a sidecar that cannot be read: never deleted, look at it"
+    least = max(1, policy.min_keep)
+    complete = [s for s in sets if not s.lacks(policy.kinds)]
+    proven = next((s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)), None)
+    for backup_set in [*complete[:least], *([proven] if proven else [])]:
+        reasons.setdefault(backup_set.id, "the newest that was verified" if backup_set is proven else f"one of the newest {least} complete sets")
     for kind in KINDS:
         holding = [s for s in sets if kind in s.good]
-        for backup_set in holding[: policy.min_keep]:
-            reasons.setdefault(backup_set.id, f"one of the newest {policy.min_keep} with {kind}")
+        for backup_set in holding[:least]:
+            reasons.setdefault(backup_set.id, f"one of the newest {least} with {kind}")
         for text, days, pattern in rules:
             taken: set[str] = set()
             for backup_set in holding:
@@ -2293,7 +2310,7 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Policy, now: datetime.dateti
         reason = reasons.get(backup_set.id, "")
         if not reason and refusal:
             reason = "kept, because nothing is deleted now"
-        verdicts.append(Verdict(backup_set, bool(reason), reason or f"older than {policy.daily} days, and newer ones stand for its week and month"))
+        verdicts.append(Verdict(backup_set, bool(reason), reason or f"older than {policy.daily_retention} days, and newer ones stand for its week and month"))
     return Plan(verdicts, refusal)
 
 
@@ -2307,7 +2324,7 @@ def say(text: str, end: str = "\n") -> None:
 
 def record(settings: Settings, report: Report, **facts: Any) -> None:
     """Write the run into the journal; a journal that cannot be written fails nothing that was made."""
-    entry = {"command": report.command, "id": report.id, "exit_code": report.exit_code, "seconds": round(report.seconds, 1),
+    entry = {"command": report.command, "id": report.id, "exit_code": report.exit_code, "seconds": round(time.monotonic() - report.started, 1),
              "problems": [message for _, message in report.problems], **facts}  # fmt: skip
     try:
         write_journal(settings.backup_dir, entry)
@@ -2321,7 +2338,6 @@ def progress_line(name: str, write: Callable[[bytes], object], expected: int) ->
         return write
     started = shown = time.monotonic()
     size = 0
-
     def take(chunk: bytes) -> None:
         nonlocal size, shown
         write(chunk)
@@ -2331,8 +2347,7 @@ def progress_line(name: str, write: Callable[[bytes], object], expected: int) ->
             shown = now
             share = f", {100 * size / expected:.0f} % of the last one" if expected else ""
             rate = human_size(size / (now - started))
-            sys.stderr.write(f"\r\x1b[K{name}: {human_size(size)}, {rate}/s, {now - started:.0f} s{share}")
-            sys.stderr.flush()
+            print(f"\r\x1b[K{name}: {human_size(size)}, {rate}/s, {now - started:.0f} s{share}", end="", file=sys.stderr, flush=True)
 
     return take
 
@@ -2342,24 +2357,23 @@ def estimate(job: Job, kind: str) -> int:
     last = job.previous.get(kind)
     if last:
         return int(last.size_bytes * 1.2)
-    if kind == "qr_codes":
-        root = job.settings.qr_codes_path
-        return sum(status.st_size for name, _ in tree(root) if (status := status_of(root / name)))
     return job.server.facts["size_bytes"] // 3 if kind == "database" else MIB
 
 
 def store(job: Job, source: Source) -> Archive:
     """Make one archive and, last, its sidecar. Raise BackupError or OSError; nothing is left then."""
     suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(job.env)[1])
-    path = job.settings.backup_dir / DIRECTORIES[source.kind] / f"{source.stem}_{job.id}{suffix}"
+    path = job.settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
     started, digest = time.monotonic(), hashlib.sha256()
-    last = job.previous.get(source.kind)
-    require_space(path.parent, estimate(job, source.kind) + MIB, f"the {source.kind} backup")
+    last, expected = job.previous.get(source.kind), estimate(job, source.kind)
+    require_space(path.parent, expected + MIB, f"the {source.kind} backup")
     with published(path) as stream:
-
         def write(chunk: bytes) -> None:
             digest.update(chunk)
-            stream.write(chunk)
+            try:
+                stream.write(chunk)
+            except OSError as error:  # not to be taken for a source file that cannot be read
+                raise disk_failure(error, path.parent, expected) from error
 
         facts = source.dump(job, progress_line(source.kind, write, last.size_bytes if last else 0))
         if sys.stderr.isatty():
@@ -2372,8 +2386,11 @@ def store(job: Job, source: Source) -> Archive:
         "tool_version": VERSION, "encryption": None, **facts,
     }  # fmt: skip
     try:
+        data = json.dumps(sidecar, indent=1).encode() + b"\n"
+        if len(data) > MIB:
+            raise BackupError(f"the sidecar of {path.name} would be larger than the 1 MiB that is read: too many links or unreadable files")
         with published(path.with_name(f"{path.name}.json")) as stream:
-            stream.write(json.dumps(sidecar, indent=1).encode() + b"\n")
+            stream.write(data)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -2401,16 +2418,21 @@ def tidy_up(job: Job) -> None:
 
     An archive without a sidecar was left by a run that died; it goes once a newer one of its kind stands.
     """
+    orphans = catalog(job.settings.backup_dir).orphans
     for archive in job.report.made:
         directory = archive.path.parent
         if archive.kind == "database":
-            with contextlib.suppress(OSError):  # a file system without links
-                for old in {directory / "latest.dump.zst", directory / "latest.dump.gz"} - {directory / f"latest.dump{archive.path.suffix}"}:
+            link, partial = directory / f"latest.dump{archive.path.suffix}", directory / ".latest.partial"
+            try:
+                for old in {directory / "latest.dump.zst", directory / "latest.dump.gz", partial} - {link}:
                     old.unlink(missing_ok=True)
-                os.symlink(archive.path.name, directory / ".latest.partial")
-                os.rename(directory / ".latest.partial", directory / f"latest.dump{archive.path.suffix}")
-        for orphan in catalog(job.settings.backup_dir).orphans:
-            if orphan.parent == directory and orphan.name.startswith(BY_KIND[archive.kind].stem):
+                partial.symlink_to(archive.path.name)
+                adopt(partial, directory)
+                partial.rename(link)
+            except OSError as error:  # a file system without links
+                log.warning("the link %s could not be made: %s", link, error.strerror)
+        for orphan in orphans:
+            if orphan.name.startswith(STEMS[archive.kind]):
                 log.info("removing %s: a run died before its sidecar, so it is no backup", orphan)
                 orphan.unlink(missing_ok=True)
 
@@ -2420,9 +2442,9 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
     backup_dir, env, report = settings.backup_dir, program_environment(settings), Report("backup")
     check_backup_dir(backup_dir)
-    with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, True) as work:
+    with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_partials(backup_dir)
-        finish_swap(backup_dir / ".swap.json")
+        sweep_restores(settings)
         report.id = new_set_id(backup_dir)
         job = Job(settings, report, report.id, work, env, None, (lock,), newest_archives(catalog(backup_dir).sets), kinds)
         possible = kinds
@@ -2434,7 +2456,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
                 report.problem(f"{' and '.join(k for k in kinds if k not in possible)} not backed up: {error}",
                                PARTLY if possible else error.exit_code)  # fmt: skip
         for kind in possible:
-            backup_kind(job, BY_KIND[kind])
+            backup_kind(job, SOURCES[kind])
         tidy_up(job)
         if possible and not report.made:
             report.problem("nothing was backed up", FAILED)
@@ -2444,7 +2466,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
             say(f"{a.kind:<9} {a.path.name:<44} {human_size(a.size_bytes):>10} {a.duration_seconds:>7.1f} s")
         state = {DONE: "complete", PARTLY: "PARTLY DONE"}.get(report.exit_code, "FAILED")
         total = human_size(sum(a.size_bytes for a in report.made))
-        say(f"{'total':<9} {'set ' + report.id + ' ' + state:<44} {total:>10} {report.seconds:>7.1f} s")
+        say(f"{'total':<9} {'set ' + report.id + ' ' + state:<44} {total:>10} {time.monotonic() - report.started:>7.1f} s")
     log.info("backup %s ended with exit code %d", report.id, report.exit_code)
     return report.exit_code
 
@@ -2452,7 +2474,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
 def proof_of(archive: Archive) -> str:
     """Say how far an archive is proven."""
     if archive.problem:
-        return f"BAD: {archive.problem}"
+        return f"BAD: {printable(archive.problem)}"
     return f"verified {local_time(datetime.datetime.fromisoformat(archive.verified))}" if archive.verified else "stored"
 
 
@@ -2480,8 +2502,6 @@ def set_as_json(backup_set: BackupSet) -> dict[str, Any]:
 
 def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
     """Show the backup sets, newest first."""
-    if not settings.backup_dir.is_dir():
-        raise BackupError(f"BACKUP_DIR {settings.backup_dir} is not there: is its disk mounted?")
     sets, orphans, strays = catalog(settings.backup_dir)
     kinds = (args.kind,) if args.kind else KINDS
     if args.json:
@@ -2525,7 +2545,7 @@ def named_file(settings: Settings, text: str) -> Path:
         return path
     directory = path.parent if "/" in text else settings.backup_dir / "database"
     names = file_names(directory)
-    dumps = sorted((name for name in names if ARCHIVE_NAME.fullmatch(name) and name.startswith(Database.stem)), reverse=True)
+    dumps = sorted((name for name in names if ARCHIVE_NAME.fullmatch(name) and name.startswith(STEMS["database"])), reverse=True)
     for name in [name for name in dumps if f"{name}.json" in names] or dumps:
         log.warning("%s means %s", text, directory / name)
         return directory / name
@@ -2536,16 +2556,15 @@ def archive_of_file(path: Path, kinds: Sequence[str], env: Mapping[str, str]) ->
     """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError if it is none."""
     try:
         return read_archive(f"{path}.json")
-    except FileNotFoundError:
-        log.warning("%s has no sidecar: its bytes cannot be compared with a checksum", path.name)
-    except ValueError as error:
-        log.warning("the sidecar of %s cannot be trusted (%s): its bytes cannot be compared with a checksum", path.name, error)
+    except (FileNotFoundError, ValueError) as error:
+        why = "has no sidecar" if isinstance(error, FileNotFoundError) else f"has a sidecar that cannot be trusted ({error})"
+        log.warning("%s %s: its bytes cannot be compared with a checksum", path.name, why)
     if not path.exists():
         raise UsageError(f"there is no file {path}")
     content = content_of(path, env)
     kind = {"custom": "database", "sql": "database", "roles": "roles"}.get(content, "")
     if content == "tar":
-        named = [source.kind for source in SOURCES if path.name.startswith(f"{source.stem}_")]
+        named = [kind for kind, stem in STEMS.items() if path.name.startswith(f"{stem}_")]
         kind = next(iter(kinds or named), "")
         if kind not in ("qr_codes", "files"):
             raise UsageError(f"{path.name} is a tar archive of unknown kind: say --only qr_codes or --only files")
@@ -2568,9 +2587,9 @@ def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Rep
 def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str]) -> str:
     """Check an archive on both levels and say what was done. Raise DamageError, or PartlyDone where a program is missing."""
     check_stored(archive)
-    source = BY_KIND[archive.kind]
+    source = SOURCES[archive.kind]
     script = not archive.sha256 and archive.kind == "database" and content_of(archive.path, env) == "sql"
-    detail = (BY_KIND["roles"] if script else source).inspect(archive.path, settings, env)
+    detail = (SOURCES["roles"] if script else source).inspect(archive.path, settings, env)
     return f"checksum, {detail}" if archive.sha256 else f"no checksum; {detail}"
 
 
@@ -2594,7 +2613,7 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
             report.problem(text, DAMAGE)
         if word != "OK" or not args.quiet:
             say(f"{word:<8} {name:<44} {printable(text)}")
-    if marks and os.path.exists(settings.backup_dir / MARKER) and os.access(settings.backup_dir, os.W_OK):
+    if marks and archive.path.resolve().parent.parent == settings.backup_dir.resolve() and os.access(settings.backup_dir, os.W_OK):
         record(settings, report, archives=marks)
     return report.exit_code
 
@@ -2604,12 +2623,10 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     report = Report("cleanup", utc_now().strftime(ID_FORMAT))
     check_backup_dir(settings.backup_dir)
     with locked(settings.backup_dir, "cleanup", settings.lock_wait_seconds) if not args.dry_run else contextlib.nullcontext():
-        policy = Policy(settings.daily_retention, settings.weekly_retention, settings.monthly_retention, settings.min_keep, settings.kinds)
-        verdicts, refusal = plan_cleanup(catalog(settings.backup_dir).sets, policy, utc_now())
+        verdicts, refusal = plan_cleanup(catalog(settings.backup_dir).sets, settings, utc_now())
         delete = [verdict.set for verdict in verdicts if not verdict.keep]
         if not args.quiet:
-            for verdict in verdicts:
-                say(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}")
+            say("\n".join(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}" for verdict in verdicts))
         freed = sum(archive.size_bytes for backup_set in delete for archive in backup_set.archives.values())
         log.info("cleanup: %d sets stay, %d go (%s)%s", len(verdicts) - len(delete), len(delete), human_size(freed), " - dry run" if args.dry_run else "")
         if refusal:
@@ -2671,8 +2688,7 @@ def what_is_replaced(settings: Settings, archive: Archive, target: str, server: 
         with contextlib.suppress(ProgramError), open_session(server, target) as psql:
             if psql.value(f"SELECT (SELECT count(*) {OWN_TABLES}) + (SELECT count(*) FROM pg_largeobject_metadata)") == "0":
                 return ""
-        host = server.connection.host or os.environ.get("PGHOST") or "this machine"
-        return f"database {printable(target)} at {host} ({human_size(row['size_bytes'])}, {row['connections']} connections will be cut)"
+        return f"database {printable(target)} at {server.connection.host or 'this machine'} ({human_size(row['size_bytes'])}, {row['connections']} connections will be cut)"
     if archive.kind == "qr_codes" and Path(target).is_dir() and os.listdir(target):
         return f"directory {target} ({len(os.listdir(target))} entries)"
     present = [name for name in archive.facts.get("names", settings.config_files) if archive.kind == "files" and (Path(target) / name).exists()]
@@ -2702,8 +2718,8 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         lock: tuple[int, ...] = ()
         if os.path.exists(backup_dir / MARKER) and os.access(backup_dir, os.W_OK):  # on a new machine it works without
             lock = (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
-            finish_swap(backup_dir / ".swap.json")
-        work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), bool(lock)))
+            sweep_restores(settings)
+        work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), backup_dir if lock else None))
         archives = choose_archives(settings, args, env)
         kinds = [archive.kind for archive in archives]
         targets = restore_targets(settings, args, kinds)
@@ -2717,9 +2733,15 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         swaps = []
         for archive in archives:
             log.info("preparing %s from %s", archive.kind, archive.path.name)
-            swaps.append(BY_KIND[archive.kind].restore(job, archive, targets[archive.kind], undo))
-        for archive, swap in zip(archives, swaps):
-            log.info("restored %s: %s", f"{archive.kind} {targets[archive.kind]}".strip(), swap())
+            swap = SOURCES[archive.kind].restore(job, archive, targets[archive.kind], undo)
+            if archive.kind == "roles":  # at once, for the database may need them
+                log.info("restored roles: %s", swap())
+            else:
+                swaps.append((archive, swap))
+        for archive, swap in swaps:
+            log.info("restored %s %s: %s", archive.kind, targets[archive.kind], swap())
+        while utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own for what it keeps
+            time.sleep(0.05)
         if lock:
             record(settings, report, restored=[archive.path.name for archive in archives], targets=targets)
     return report.exit_code
@@ -2753,7 +2775,7 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
         program = shutil.which(name, path=env["PATH"])
         yield "OK" if program else otherwise, "program", program or f"{name} is not installed: apt install {name}"
     try:
-        with workspace(None, False) as work:
+        with workspace(None) as work:
             server = find_server(settings.connection, settings, env, work, patient=False)
     except BackupError as error:
         yield "FAIL", "database", str(error)
@@ -2843,7 +2865,6 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
     def command(name: str, function: Callable[..., int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common], **options)
         sub.set_defaults(function=function)
@@ -2908,7 +2929,6 @@ def open_log_file(settings: Settings, args: argparse.Namespace) -> LogFile | Non
 
 def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str] = ()) -> None:
     """Send messages to these handlers: on one line each, control characters escaped and secrets starred out."""
-
     def clean(entry: logging.LogRecord) -> bool:
         text = printable(entry.getMessage())
         for secret in secret_values:
@@ -2953,7 +2973,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     stderr = logging.StreamHandler()
     stderr.setLevel(logging.WARNING if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
     set_up_log([stderr])
-
     def stop(number: int, frame: Any) -> None:
         raise Stopped(number)
 
