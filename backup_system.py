@@ -571,8 +571,7 @@ def _pump(routes: Mapping[int, Callable[[bytes], object]], watched: int, stall: 
                     moved = time.monotonic()
             now = time.monotonic()
             if stall and now - moved > stall:
-                raise BackupError(f"{name} moved no byte for {stall:.0f} s and was stopped (is the server, the disk or a lock "
-                                  "hanging? STALL_SECONDS sets the limit)")  # fmt: skip
+                raise BackupError(f"{name} moved no byte for {stall:.0f} s (STALL_SECONDS) and was stopped: does the server or a disk hang?")
             if limit and now - started > limit:
                 raise BackupError(f"{name} took longer than {limit:.0f} s and was stopped")
 
@@ -799,7 +798,6 @@ ADVICE = (
     (r"timeout expired", "nothing answers there: check DB_HOST, DB_PORT and the firewall"),
     (r"starting up|shutting down|recovery mode", "the server is not ready yet: try again in a minute"),
     (r"row-level security", "the backup role needs BYPASSRLS: ALTER ROLE ... BYPASSRLS"),
-    (r"server version mismatch", "pg_dump is older than the server: install the server's major"),
     (r"out of shared memory|max_locks_per_transaction", "raise max_locks_per_transaction on the server (e.g. to 256) and restart it"),
     (r"permission denied to create database", "the role needs CREATEDB, or set RESTORE_DATABASE_URL to one that has it"),
     (r"permission denied|must be owner|must be superuser|must be member", "the role lacks a right: GRANT pg_read_all_data TO it for a backup, "
@@ -907,8 +905,7 @@ def require_space(path: Path, needed: int, purpose: str, inodes: int = 10) -> No
     """Raise BackupError with both figures where a file system cannot hold `needed` bytes and a few files more."""
     facts, free = os.statvfs(path), shutil.disk_usage(path).free
     if free < needed:
-        raise BackupError(f"not enough space in {path} for {purpose}: about {human_size(needed)} needed, {human_size(free)} free. "
-                          "Free some, or name another place (BACKUP_DIR, WORK_DIR)")  # fmt: skip
+        raise BackupError(f"not enough space in {path} for {purpose}: about {human_size(needed)} needed, {human_size(free)} free: free some")
     if facts.f_files and facts.f_favail < inodes:
         raise BackupError(f"not enough inodes in {path} for {purpose}: {inodes} needed, {facts.f_favail} free")
 
@@ -918,8 +915,7 @@ def disk_failure(error: OSError, path: Path, needed: int) -> BackupError:
     limits = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the file system is read-only",
               errno.EFBIG: "the limit for a file's size is reached (ulimit -f)", errno.EIO: "the disk reports an input/output error"}  # fmt: skip
     reason = limits.get(error.errno or 0, error.strerror or str(error))
-    free = human_size(shutil.disk_usage(path).free)
-    return BackupError(f"cannot write in {path}: {reason} ({free} free there, about {human_size(needed)} needed); nothing was kept of it")
+    return BackupError(f"cannot write in {path}: {reason} ({human_size(shutil.disk_usage(path).free)} free there, about {human_size(needed)} needed); nothing was kept of it")
 
 
 def check_backup_dir(directory: Path, make: bool = True) -> None:
@@ -973,7 +969,10 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
         os.ftruncate(descriptor, 0)
         with contextlib.suppress(OSError):  # on a full disk the name is missing, the lock holds all the same
             os.pwrite(descriptor, f"pid {os.getpid()}, {command}, since {local_time(utc_now())}\n".encode(), 0)
-        yield descriptor
+        try:
+            yield descriptor
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -1290,11 +1289,10 @@ def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
     """Append one line to the journal."""
     line = json.dumps({"time": utc_now().isoformat(timespec="seconds"), **entry}) + "\n"
     descriptor = os.open(backup_dir / "journal.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "ab") as stream:
+    with open(descriptor, "ab", buffering=0) as stream:
         adopt(descriptor, backup_dir)
         torn = os.pread(descriptor, 1, max(0, os.fstat(descriptor).st_size - 1)) not in (b"", b"\n")  # a run died in its line
         stream.write(b"\n" * torn + line.encode())
-        stream.flush()
         os.fsync(descriptor)
 
 
@@ -2704,8 +2702,7 @@ def confirm(replaced: Mapping[Archive, str], word: str, args: argparse.Namespace
         return
     if not sys.stdin.isatty():
         raise UsageError("live data would be replaced: say --yes if that is meant (nothing was changed)")
-    sys.stderr.write(f"Type {printable(word)} to go on: ")
-    sys.stderr.flush()
+    print(f"Type {printable(word)} to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != word:
         raise UsageError("not confirmed; nothing was changed")
 
@@ -2815,9 +2812,9 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     public = [str(path) for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink() and path.lstat().st_mode & 0o007]
     if public:
         yield "WARN", "modes", f"everybody may look at {names_shown(public)}: chmod -R o= {shlex.quote(str(backup_dir))}"
-    holder = re.match(r"pid (\d+), .*", (backup_dir / ".lock").read_text("utf-8", "replace") if (backup_dir / ".lock").exists() else "")
-    running = holder and Path(f"/proc/{holder[1]}").exists()  # read, not tried: a backup that starts now must find it free
-    yield "OK", "lock", f"held by {printable(holder[0])}" if running else "free"
+    lock = backup_dir / ".lock"  # read, not tried: a backup that starts now must find it free
+    holder = printable(lock.read_text("utf-8", "replace").strip()) if lock.exists() else ""
+    yield "OK", "lock", f"held by {holder} (or it was killed: then the lock is free)" if holder else "free"
     bad = [f"{a.path.name} ({a.problem})" for s in sets for a in s.archives.values() if a.problem]
     if bad:
         yield "FAIL", "damage", f"{names_shown(bad)}: see list, and keep the other sets"
@@ -2977,7 +2974,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise Stopped(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)
     try:
         code = run_command(args, stderr)
         sys.stdout.flush()
