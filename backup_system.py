@@ -221,9 +221,8 @@ class Connection:
 # libpq's parameters that a URL's query may carry, by the environment variable that says the same
 # (https://www.postgresql.org/docs/15/libpq-envars.html).
 URL_OPTIONS = {
-    "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
-    "sslcrl": "PGSSLCRL", "channel_binding": "PGCHANNELBINDING", "gssencmode": "PGGSSENCMODE", "options": "PGOPTIONS",
-    "application_name": "PGAPPNAME", "connect_timeout": "PGCONNECT_TIMEOUT", "target_session_attrs": "PGTARGETSESSIONATTRS",
+    **{name: f"PG{name.upper()}" for name in ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "gssencmode", "options", "connect_timeout")},
+    "application_name": "PGAPPNAME", "channel_binding": "PGCHANNELBINDING", "target_session_attrs": "PGTARGETSESSIONATTRS",
 }  # fmt: skip
 
 
@@ -517,9 +516,8 @@ GRACE_SECONDS = 10  # between SIGTERM and SIGKILL
 def _death_wish() -> tuple[str, ...]:
     """Give the command prefix that ends a child when we are killed with -9 (PR_SET_PDEATHSIG; Linux with util-linux)."""
     program = shutil.which("setpriv") if sys.platform == "linux" else None
-    if not program or Path(program).resolve().name != "setpriv":  # busybox's knows no --pdeathsig
-        return ()
-    return (program, "--pdeathsig", "TERM", "--")
+    known = program and Path(program).resolve().name == "setpriv"  # busybox's knows no --pdeathsig
+    return (program, "--pdeathsig", "TERM", "--") if program and known else ()
 
 
 def _start(command: Sequence[str | Path], **popen: Any) -> subprocess.Popen[bytes]:
@@ -745,7 +743,7 @@ def install_advice(major: int) -> str:
     return f"apt install postgresql-client-{major} (from apt.postgresql.org where the distribution lacks it)"
 
 
-def postgres_program(name: str, major: int, settings: Settings, env: Mapping[str, str]) -> Path:
+def postgres_program(name: str, major: int, settings: Settings, env: Mapping[str, str], connection: Connection) -> Path:
     """Choose a PostgreSQL program of exactly the server's major; raise BackupError naming what there is and what to install.
 
     An older pg_dump refuses, and a newer pg_restore emits settings that an older server does not know.
@@ -756,7 +754,8 @@ def postgres_program(name: str, major: int, settings: Settings, env: Mapping[str
             return path
     have = ", ".join(f"{path} ({program_version(path)[0] or 'gives no version'})" for path in found) or "none"
     where = f" in PG_BIN_DIR={settings.pg_bin_dir}" if settings.pg_bin_dir else ""
-    raise BackupError(f"the server is PostgreSQL {major} and needs {name} {major}; found{where}: {have}. Install it: {install_advice(major)}")
+    server = f"the server is PostgreSQL {major} ({connection}) and needs {name} {major}"
+    raise BackupError(f"{server}; found{where}: {have}. Install it: {install_advice(major)}")
 
 
 def postgres_environment(connection: Connection, env: Mapping[str, str], work: Path) -> dict[str, str]:
@@ -792,6 +791,7 @@ ADVICE = (
     (r"no password supplied", "the server wants a password: set DB_PASSWORD in .env.backup"),
     (r"database \".*\" does not exist", "check DB_NAME; `psql -l` lists the databases there"),
     (r"role \".*\" does not exist", "check DB_USER, or restore the roles first: restore --backup ID --only roles"),
+    (r"unsupported version|unrecognized configuration parameter", "a newer PostgreSQL made it: restore on a server of that major or newer"),
     (r"no pg_hba.conf entry", "the server does not let this user in from here: add a line to its pg_hba.conf"),
     (r"Connection refused|No such file or directory", "is PostgreSQL running there? Check DB_HOST and DB_PORT with pg_isready"),
     (r"could not translate host name", "the name is not known: check DB_HOST and the network"),
@@ -893,12 +893,6 @@ def published(path: Path) -> Iterator[BinaryIO]:
         for leftover in (partial, path):
             leftover.unlink(missing_ok=True)
         raise
-
-
-def sha256_of(path: Path) -> str:
-    """Hash the stored bytes of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def require_space(path: Path, needed: int, purpose: str, inodes: int = 10) -> None:
@@ -1460,10 +1454,7 @@ class Job:
 
     def program(self, name: str) -> Path:
         """Choose the PostgreSQL program of the server's major."""
-        try:
-            return postgres_program(name, self.server.facts["major"], self.settings, self.env)
-        except BackupError as error:
-            raise BackupError(f"{error} ({self.server.connection})") from None
+        return postgres_program(name, self.server.facts["major"], self.settings, self.env, self.server.connection)
 
 
 class Source(Protocol):
@@ -1642,27 +1633,59 @@ def dump_failure(error: ProgramError, server: Server) -> BackupError:
     return BackupError(f"{failure}. The lock is held by {found or 'a session that is gone'}: let it end, or pg_terminate_backend(pid)")
 
 
+# What opens a quote or a comment of SQL, and how each ends. Words are tokens, so that no $ or E inside one opens anything.
+SQL_TOKEN = re.compile(rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<remark>--[^\n]*)|[A-Za-z_\x80-\xff][\w$\x80-\xff]*""")
+SQL_END = {b"'": rb"[^']*'", b"e'": rb"(?:\\.|''|[^'\\])*'", b'"': rb'[^"]*"', b"/*": rb".*?(?:/\*|\*/)"}
+
+
+def code_in(line: bytes, inside: bytes) -> tuple[bytes, bytes]:
+    """Give what of a line of SQL stands outside quotes and comments, and what is open at its end (`inside`: at its start)."""
+    code, at = b"", 0
+    while at < len(line):
+        if inside:
+            pattern = SQL_END.get(inside[:2] if inside.startswith(b"/*") else inside) or rb".*?" + re.escape(inside)
+            found = re.compile(pattern, re.DOTALL).match(line, at)
+            if found and inside.startswith(b"/*"):  # comments nest
+                inside = inside + b"/*" if found[0].endswith(b"/*") else inside[2:]
+            elif found:
+                inside = b""
+        elif (found := SQL_TOKEN.search(line, at)) and found.lastgroup:
+            code += line[at : found.start()] + b" "
+            inside = (found["open"] or b"").replace(b"E'", b"e'")
+        else:
+            code += line[at : found.end() if found else len(line)]
+        at = found.end() if found else len(line)
+    return code, inside
+
+
 def sql_guard(name: str, take: Callable[[bytes], object]) -> Callable[[bytes], None]:
     """Give a taker of chunks of a foreign SQL script that hands on whole lines and refuses what would leave the scratch
     database. An empty chunk ends it. Raise UsageError naming the line.
 
     psql obeys DROP DATABASE and \\connect in `pg_dump --clean --create` output and so destroyed the live database, exit 0
-    (measured). COPY data is let through as it is; \\restrict and \\unrestrict are dropped, because we set our own.
+    (measured). Quotes, comments and COPY data are let through as they are; \\restrict and \\unrestrict are dropped, because
+    we set our own.
     """
-    rest, number, copying = b"", 0, False
+    rest, number, copying, inside, statement = b"", 0, False, b"", b""
     def check(line: bytes) -> bool:
-        nonlocal copying
+        nonlocal copying, inside, statement
         if copying:
             copying = line.rstrip(b"\r\n") != b"\\."
-        elif re.match(rb"\\(un)?restrict\b", line):
+            return True
+        if not inside and re.match(rb"\\(un)?restrict\b", line):
             return False
-        elif line.startswith(b"\\") or re.search(rb"(?:^|;|\*/)\s*(?:CREATE|DROP|ALTER)\s+DATABASE\b", line, re.IGNORECASE):
-            shown = printable(line[:80].decode("utf-8", "replace").strip())
-            raise UsageError(f"{name}, line {number}: {shown!r} would act outside the database being restored: refused. "
-                             "Make the dump without --create, or take that line out")  # fmt: skip
-        else:
-            copying = bool(re.match(rb"COPY .* FROM stdin;\s*$", line, re.IGNORECASE))
+        code, inside = code_in(line + b"\n", inside)
+        for count, piece in enumerate(code.split(b";")):
+            copying = copying or bool(count and re.match(rb" ?COPY\b.*\bFROM stdin\b", statement, re.IGNORECASE))
+            statement = b"" if count else statement
+            if len(statement) < 1000 or re.match(rb" ?COPY\b", statement, re.IGNORECASE):  # one INSERT may have a million lines
+                statement = re.sub(rb"\s+", b" ", statement + piece)
+            if b"\\" in piece or re.match(rb" ?(CREATE|DROP|ALTER) DATABASE\b", statement, re.IGNORECASE):
+                shown = printable(line[:80].decode("utf-8", "replace").strip())
+                raise UsageError(f"{name}, line {number}: {shown!r} would act outside the database being restored: refused. "
+                                 "Make the dump without --create, or take that line out")  # fmt: skip
         return True
+
     def push(chunk: bytes) -> None:
         nonlocal rest, number
         *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
@@ -1699,12 +1722,14 @@ def drop_database(server: Server, name: str) -> None:
     """Drop a scratch database if it is there; its subscriptions first, without which DROP DATABASE refuses even by force."""
     cut_loose = "".join(f"ALTER SUBSCRIPTION %1$I {step}; " for step in ("DISABLE", "SET (slot_name = NONE)")) + "DROP SUBSCRIPTION %1$I"
     sql = f"SELECT format({quote_text(cut_loose)}, subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    with contextlib.suppress(BackupError):
-        with contextlib.suppress(BackupError), open_session(server, name) as psql:
-            for (statement,) in psql.rows(sql):
-                psql.value(statement)
+    with contextlib.suppress(BackupError), open_session(server, name) as psql:
+        for (statement,) in psql.rows(sql):
+            psql.value(statement)
+    try:
         with open_session(server) as psql:
             psql.value(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)", 0)
+    except BackupError as error:
+        log.warning("%s could not be dropped and takes room on the server: %s", name, error)
 
 
 def drop_scratch_databases(server: Server) -> None:
@@ -1821,17 +1846,11 @@ def load_script(job: Job, path: Path, scratch: str) -> None:
     guarded.unlink()
 
 
-def restore_failure(error: ProgramError, job: Job, scratch: str) -> BackupError:
+def restore_failure(error: ProgramError, job: Job, scratch: str, raw_bytes: int, live: Mapping[str, Any] | None) -> BackupError:
     """Turn a failed load into one line: what failed, that live data is untouched, and the next step."""
-    failure = postgres_failure(error, job.server.connection)
-    roles = sorted(set(re.findall(r'role "([^"]+)" does not exist', error.stderr)))
-    if roles:
-        return BackupError(f"the backup needs roles that this server lacks: {', '.join(map(printable, roles))}. The live data is "
-                           "untouched. Next: restore --backup ID --only roles, then restore again")  # fmt: skip
-    if re.search("unsupported version|unrecognized configuration parameter", error.stderr):
-        return BackupError(f"the backup was made by a newer PostgreSQL than this server ({job.server.facts['major']}): {error}. "
-                           "The live data is untouched. Next: restore on a server of that major or newer")  # fmt: skip
-    return BackupError(f"restoring into {scratch} failed; the live data is untouched. {failure}")
+    sizes = f", the live database is {human_size(live['size_bytes'])}" if live else ""
+    full = f" The dump unpacked is {human_size(raw_bytes)}{sizes}." if "No space left" in error.stderr else ""
+    return BackupError(f"restoring into {scratch} failed; the live data is untouched.{full} {postgres_failure(error, job.server.connection)}")
 
 
 def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] | None) -> str:
@@ -1929,7 +1948,7 @@ class Database:
             if properties:
                 guard.value(";\n".join(property_statements(scratch, properties)))
         except ProgramError as error:
-            raise restore_failure(error, job, scratch) from None
+            raise restore_failure(error, job, scratch, archive.facts.get("raw_bytes") or 0, live) from None
         def swap() -> str:
             in_use.close()
             return swap_database(job, scratch, target, live)
@@ -2330,65 +2349,53 @@ def record(settings: Settings, report: Report, **facts: Any) -> None:
         report.problem(f"the journal could not be written: {error.strerror}")
 
 
-def progress_line(name: str, write: Callable[[bytes], object], expected: int) -> Callable[[bytes], None]:
-    """Wrap a writer so that a terminal shows bytes, rate and time; elsewhere it only writes."""
-    if not sys.stderr.isatty():
-        return write
-    started = shown = time.monotonic()
-    size = 0
-    def take(chunk: bytes) -> None:
-        nonlocal size, shown
-        write(chunk)
-        size += len(chunk)
-        now = time.monotonic()
-        if now - shown > 0.2:
-            shown = now
-            share = f", {100 * size / expected:.0f} % of the last one" if expected else ""
-            rate = human_size(size / (now - started))
-            print(f"\r\x1b[K{name}: {human_size(size)}, {rate}/s, {now - started:.0f} s{share}", end="", file=sys.stderr, flush=True)
-
-    return take
-
-
-def estimate(job: Job, kind: str) -> int:
-    """Guess an archive's size: the last one's and a fifth; the first dump a third of its database, as measured."""
-    last = job.previous.get(kind)
-    if last:
-        return int(last.size_bytes * 1.2)
-    return job.server.facts["size_bytes"] // 3 if kind == "database" else MIB
+def progress_text(name: str, size: int, seconds: float, last: Archive | None) -> str:
+    """Write the progress line of a terminal: bytes, rate and time, against the last archive of the kind."""
+    share = f", {100 * size / last.size_bytes:.0f} % of the last one" if last and last.size_bytes else ""
+    return f"\r\x1b[K{name}: {human_size(size)}, {human_size(size / seconds)}/s, {seconds:.0f} s{share}"
 
 
 def store(job: Job, source: Source) -> Archive:
-    """Make one archive and, last, its sidecar. Raise BackupError or OSError; nothing is left then."""
+    """Make one archive and, last, its sidecar. Raise BackupError; nothing is left then.
+
+    The space it needs is guessed: the last one's and a fifth; for the first dump a third of its database, as measured.
+    """
     suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(job.env)[1])
     path = job.settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
-    started, digest = time.monotonic(), hashlib.sha256()
-    last, expected = job.previous.get(source.kind), estimate(job, source.kind)
-    require_space(path.parent, expected + MIB, f"the {source.kind} backup")
-    with published(path) as stream:
-        def write(chunk: bytes) -> None:
-            digest.update(chunk)
-            try:
-                stream.write(chunk)
-            except OSError as error:  # not to be taken for a source file that cannot be read
-                raise disk_failure(error, path.parent, expected) from error
-
-        facts = source.dump(job, progress_line(source.kind, write, last.size_bytes if last else 0))
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")  # the progress line
-        size = stream.tell()
-    sidecar = {
-        "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
-        "sha256": digest.hexdigest(), "created_at": utc_now().isoformat(timespec="seconds"),
-        "duration_seconds": round(time.monotonic() - started, 3), "kinds": list(job.kinds), "host": os.uname().nodename,
-        "tool_version": VERSION, "encryption": None, **facts,
-    }  # fmt: skip
+    started, digest, last = time.monotonic(), hashlib.sha256(), job.previous.get(source.kind)
+    needed = int(last.size_bytes * 1.2) if last else job.server.facts["size_bytes"] // 3 if source.kind == "database" else MIB
+    require_space(path.parent, needed + MIB, f"the {source.kind} backup")
+    terminal, shown = sys.stderr.isatty(), started
     try:
+        with published(path) as stream:
+            def write(chunk: bytes) -> None:
+                nonlocal shown
+                digest.update(chunk)
+                try:
+                    stream.write(chunk)
+                except OSError as error:  # not to be taken for a source file that cannot be read
+                    raise disk_failure(error, path.parent, needed) from error
+                if terminal and time.monotonic() - shown > 0.2:
+                    shown = time.monotonic()
+                    print(progress_text(source.kind, stream.tell(), shown - started, last), end="", file=sys.stderr, flush=True)
+
+            facts = source.dump(job, write)
+            print("\r\x1b[K" if terminal else "", end="", file=sys.stderr)
+            size = stream.tell()
+        sidecar = {
+            "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
+            "sha256": digest.hexdigest(), "created_at": utc_now().isoformat(timespec="seconds"),
+            "duration_seconds": round(time.monotonic() - started, 3), "kinds": list(job.kinds), "host": os.uname().nodename,
+            "tool_version": VERSION, "encryption": None, **facts,
+        }  # fmt: skip
         data = json.dumps(sidecar, indent=1).encode() + b"\n"
         if len(data) > MIB:
             raise BackupError(f"the sidecar of {path.name} would be larger than the 1 MiB that is read: too many links or unreadable files")
         with published(path.with_name(f"{path.name}.json")) as stream:
             stream.write(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise disk_failure(error, path.parent, needed) from error
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -2403,12 +2410,11 @@ def backup_kind(job: Job, source: Source) -> None:
             job.report.made.append(archive)
             log.info("%s stored: %s, %s in %.1f s", source.kind, archive.path.name, human_size(archive.size_bytes), archive.duration_seconds)
             return
-        except (BackupError, OSError) as failed:
-            error = failed if isinstance(failed, BackupError) else disk_failure(failed, job.settings.backup_dir, estimate(job, source.kind))
-        if not tries_left or not re.search(PASSING_DUMP_FAILURE, str(error)):
-            job.report.problem(f"{source.kind} was not backed up: {error}")
-            return
-        log.warning("%s; trying again", error)
+        except BackupError as error:
+            if not tries_left or not re.search(PASSING_DUMP_FAILURE, str(error)):
+                job.report.problem(f"{source.kind} was not backed up: {error}")
+                return
+            log.warning("%s; trying again", error)
 
 
 def tidy_up(job: Job) -> None:
@@ -2469,17 +2475,13 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def proof_of(archive: Archive) -> str:
-    """Say how far an archive is proven."""
-    if archive.problem:
-        return f"BAD: {printable(archive.problem)}"
-    return f"verified {local_time(datetime.datetime.fromisoformat(archive.verified))}" if archive.verified else "stored"
-
-
 def list_rows(backup_set: BackupSet, kinds: Sequence[str], now: datetime.datetime) -> Iterator[str]:
     """Yield the table's lines of one set."""
     age = human_age((now - backup_set.moment).total_seconds())
-    rows = [(kind, human_size(archive.size_bytes), proof_of(archive)) for kind, archive in backup_set.archives.items() if kind in kinds]
+    rows = []
+    for kind, archive in backup_set.archives.items():
+        proof = f"verified {local_time(datetime.datetime.fromisoformat(archive.verified))}" if archive.verified else "stored"
+        rows += [(kind, human_size(archive.size_bytes), f"BAD: {printable(archive.problem)}" if archive.problem else proof)] * (kind in kinds)
     rows += [(kind, "-", "MISSING") for kind in backup_set.kinds if kind in kinds and kind not in backup_set.archives]
     rows += [("?", "-", f"UNREADABLE {printable(os.path.basename(path))}: {printable(why)}") for path, why in backup_set.unreadable.items()]
     head = f"{backup_set.id}  {local_time(backup_set.moment)}"
@@ -2524,7 +2526,8 @@ def check_stored(archive: Archive) -> None:
             return
         if size != archive.size_bytes:
             raise DamageError(f"{archive.path.name}: {size} bytes instead of {archive.size_bytes}")
-        found = sha256_of(archive.path)
+        with archive.path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         raise DamageError(f"{archive.path.name} is lost: the sidecar is there, the archive is gone") from None
     except OSError as error:
@@ -2576,8 +2579,7 @@ def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Rep
         return [archive_of_file(named_file(settings, target), ("files",), env)]
     sets, _, strays = catalog(settings.backup_dir)
     chosen = sets if args.all else sets[:1] if target == "latest" and sets else [find_set(sets, target, ())]
-    bad = {path: why for s in chosen for path, why in s.unreadable.items()} | (strays if args.all else {})
-    for path, why in bad.items():
+    for path, why in [*(strays.items() if args.all else ()), *(item for s in chosen for item in s.unreadable.items())]:
         report.problem(f"{path}: the sidecar cannot be read: {why}", DAMAGE)
     return [archive for backup_set in chosen for archive in backup_set.archives.values()]
 
@@ -2737,7 +2739,7 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
                 swaps.append((archive, swap))
         for archive, swap in swaps:
             log.info("restored %s %s: %s", archive.kind, targets[archive.kind], swap())
-        while utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own for what it keeps
+        while replaced and utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own for what it keeps
             time.sleep(0.05)
         if lock:
             record(settings, report, restored=[archive.path.name for archive in archives], targets=targets)
@@ -2755,15 +2757,14 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     elif "qr_codes" in settings.kinds:
         yield "FAIL", "QR codes", f"{root} is not there or not readable: correct QR_CODES_DIR, or empty it to switch it off"
     for name in settings.config_files:
-        path = settings.app_dir / name
+        path, level, text = settings.app_dir / name, "OK", ""
         if not path.exists():
-            yield "WARN", "config file", f"{path} is not there: correct APP_DIR or CONFIG_FILES"
+            level, text = "WARN", " is not there: correct APP_DIR or CONFIG_FILES"
         elif not os.access(path, os.R_OK):
-            yield "FAIL", "config file", f"{path} is not readable for this user"
+            level, text = "FAIL", " is not readable for this user"
         elif name == ".env" and path.stat().st_mode & 0o007:
-            yield "WARN", "config file", f"{path} can be read by everybody: chmod o= {shlex.quote(str(path))}"
-        else:
-            yield "OK", "config file", str(path)
+            level, text = "WARN", f" can be read by everybody: chmod o= {shlex.quote(str(path))}"
+        yield level, "config file", f"{path}{text}"
 
 
 def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
@@ -2781,7 +2782,7 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
     yield "OK", "database", f"{server.connection}: PostgreSQL {facts['server_version']}, {human_size(facts['size_bytes'])}, {facts['tables']} tables"
     for name in ("pg_dump", "pg_dumpall", "pg_restore"):
         try:
-            yield "OK", "program", str(postgres_program(name, server.facts["major"], settings, env))
+            yield "OK", "program", str(postgres_program(name, facts["major"], settings, env, server.connection))
         except BackupError as error:
             yield "FAIL", "program", str(error)
     if facts["unreadable_tables"]:
