@@ -909,7 +909,7 @@ def disk_failure(error: OSError, path: Path, needed: int) -> BackupError:
     limits = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the file system is read-only",
               errno.EFBIG: "the limit for a file's size is reached (ulimit -f)", errno.EIO: "the disk reports an input/output error"}  # fmt: skip
     reason = limits.get(error.errno or 0, error.strerror or str(error))
-    return BackupError(f"cannot write in {path}: {reason} ({human_size(shutil.disk_usage(path).free)} free there, about {human_size(needed)} needed); nothing was kept of it")
+    return BackupError(f"cannot write in {path}: {reason} ({human_size(shutil.disk_usage(path).free)} free, about {human_size(needed)} needed); it was not kept")
 
 
 def check_backup_dir(directory: Path, make: bool = True) -> None:
@@ -946,11 +946,11 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
 
     The kernel drops it with its last holder, so it cannot be stale; what the file says is for people.
     """
-    path = directory / ".lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
+    path, deadline = directory / ".lock", time.monotonic() + wait_seconds
+    with contextlib.ExitStack() as stack:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, descriptor)
         adopt(descriptor, directory)
-        deadline = time.monotonic() + wait_seconds
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -961,14 +961,10 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
                     raise LockedError(f"another run holds the lock {path}: {holder}. Wait for it, or set LOCK_WAIT_SECONDS") from None
                 time.sleep(0.2)
         os.ftruncate(descriptor, 0)
+        stack.callback(os.ftruncate, descriptor, 0)
         with contextlib.suppress(OSError):  # on a full disk the name is missing, the lock holds all the same
             os.pwrite(descriptor, f"pid {os.getpid()}, {command}, since {local_time(utc_now())}\n".encode(), 0)
-        try:
-            yield descriptor
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
+        yield descriptor
 
 
 @contextlib.contextmanager
@@ -1009,21 +1005,20 @@ class StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"the header at byte {tar.offset} is not one ({error})") from None
 
 
-def why_refused(member: tarfile.TarInfo, seen: Mapping[str, bool]) -> str:
-    """Say why a tar member may not be unpacked; '' if it may. `seen`: the names before it -> is it a directory."""
+def why_refused(member: tarfile.TarInfo, seen: Mapping[str, bool | None]) -> str:
+    """Say why a tar member may not be unpacked; '' if it may. `seen`: is a name before it a directory (None: only implied)."""
     parts, plain = member.name.split("/"), os.path.normpath(member.name)
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
         return "is neither a file nor a directory"
     if member.name.startswith("/") or ".." in parts or "\0" in member.name or member.name.rstrip("/") not in (plain, f"./{plain}"):
         return "has an unsafe name"
-    ids_fit = all(0 <= number < 1 << 32 for number in (member.uid, member.gid))
-    if max(len(os.fsencode(part)) for part in parts) > 255 or abs(member.mtime) > 1 << 40 or not ids_fit or member.size < 0:
+    possible = abs(member.mtime) < 1 << 40 and member.size >= 0 and all(0 <= number < 1 << 32 for number in (member.uid, member.gid))
+    if not possible or max(len(os.fsencode(part)) for part in parts) > 255:
         return "has a name, size, time or owner that no file has"
-    if not all(seen.get(str(parent), True) for parent in Path(plain).parents):
+    if any(seen.get(str(parent)) is False for parent in Path(plain).parents):
         return "lies below a file"
-    if plain in seen or len(seen) >= MAX_MEMBERS or len(parts) > MAX_DEPTH:
-        return "is a duplicate, too deep or one too many"
-    return ""
+    again = plain in seen and not (seen[plain] is None and member.isdir())
+    return "is a duplicate, too deep or one too many" if again or len(seen) >= MAX_MEMBERS or len(parts) > MAX_DEPTH else ""
 
 
 def tar_members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -1032,14 +1027,17 @@ def tar_members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarFile, 
     Raise DamageError for anything but regular files and directories, for absolute or climbing names, duplicates, and
     more or deeper members than any backup of ours holds. (tarfile's own `data` filter has been bypassed four times.)
     """
-    seen: dict[str, bool] = {}
+    seen: dict[str, bool | None] = {}
     with tarfile.open(fileobj=stream, mode="r:", tarinfo=StrictTarInfo, errors="surrogateescape", encoding="utf-8") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()
             refused = why_refused(member, seen)
             if refused:
                 raise DamageError(f"{name}: member {printable(member.name[:200])!r} {refused}: refused, nothing was unpacked")
-            seen[os.path.normpath(member.name)] = member.isdir()
+            plain = os.path.normpath(member.name)
+            for parent in Path(plain).parents:
+                seen.setdefault(str(parent), None)
+            seen[plain] = member.isdir()
             yield tar, member
     if not seen:
         raise DamageError(f"{name} is damaged: it is empty")
@@ -1158,7 +1156,8 @@ SIDECAR_FIELDS: Mapping[str, tuple[type, ...]] = {
     "created_at": (str,), "duration_seconds": (int, float), "kinds": (list,), "host": (str,), "tool_version": (str,),
 }  # fmt: skip
 OPTIONAL_FIELDS: Mapping[str, tuple[type, ...]] = {
-    "raw_bytes": (int,), "extensions": (dict,), "properties": (dict,), "objects": (dict,), "names": (list,), "symlinks": (dict,), "partial": (str,),
+    "raw_bytes": (int,), "file_count": (int,), "names": (list,), **dict.fromkeys(("extensions", "properties", "objects", "locale"), (dict,)),
+    "symlinks": (dict,), "skipped": (dict,), **dict.fromkeys(("partial", "database", "server_version", "encoding", "source_dir"), (str,)),
 }  # fmt: skip
 ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)", re.ASCII)
 
@@ -1491,7 +1490,7 @@ def ask_server(connection: Connection, settings: Settings, env: Mapping[str, str
     with session(programs[0], server_env) as psql:
         facts = json.loads(psql.value(DATABASE_FACTS))
     if connection.dbname and facts["database"] != connection.dbname:
-        raise BackupError(f"asked for database {printable(connection.dbname)} but reached {printable(facts['database'])}: check PGSERVICE, PGDATABASE")
+        raise BackupError(f"asked for database {printable(connection.dbname)}, reached {printable(facts['database'])}: check PGSERVICE")
     return Server(connection, server_env, programs[0], facts)
 
 
@@ -1634,7 +1633,7 @@ def dump_failure(error: ProgramError, server: Server) -> BackupError:
 
 
 # What opens a quote or a comment of SQL, and how each ends. Words are tokens, so that no $ or E inside one opens anything.
-SQL_TOKEN = re.compile(rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<remark>--[^\n]*)|[A-Za-z_\x80-\xff][\w$\x80-\xff]*""")
+SQL_TOKEN = re.compile(rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[a-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<remark>--[^\n]*)|[a-z_\x80-\xff][\w$\x80-\xff]*""", re.IGNORECASE)
 SQL_END = {b"'": rb"[^']*'", b"e'": rb"(?:\\.|''|[^'\\])*'", b'"': rb'[^"]*"', b"/*": rb".*?(?:/\*|\*/)"}
 
 
@@ -1721,7 +1720,7 @@ def find_admin_server(connection: Connection, settings: Settings, env: Mapping[s
 def drop_database(server: Server, name: str) -> None:
     """Drop a scratch database if it is there; its subscriptions first, without which DROP DATABASE refuses even by force."""
     cut_loose = "".join(f"ALTER SUBSCRIPTION %1$I {step}; " for step in ("DISABLE", "SET (slot_name = NONE)")) + "DROP SUBSCRIPTION %1$I"
-    sql = f"SELECT format({quote_text(cut_loose)}, subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    sql = f"SELECT format({quote_text(cut_loose)}, subname) FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"
     with contextlib.suppress(BackupError), open_session(server, name) as psql:
         for (statement,) in psql.rows(sql):
             psql.value(statement)
@@ -2327,7 +2326,7 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
         reason = reasons.get(backup_set.id, "")
         if not reason and refusal:
             reason = "kept, because nothing is deleted now"
-        verdicts.append(Verdict(backup_set, bool(reason), reason or f"older than {policy.daily_retention} days, and newer ones stand for its week and month"))
+        verdicts.append(Verdict(backup_set, bool(reason), reason or "old, and newer ones stand for its week and month"))
     return Plan(verdicts, refusal)
 
 
@@ -2341,7 +2340,7 @@ def say(text: str, end: str = "\n") -> None:
 
 def record(settings: Settings, report: Report, **facts: Any) -> None:
     """Write the run into the journal; a journal that cannot be written fails nothing that was made."""
-    entry = {"command": report.command, "id": report.id, "exit_code": report.exit_code, "seconds": round(time.monotonic() - report.started, 1),
+    entry = {"command": report.command, "id": report.id or None, "exit_code": report.exit_code, "seconds": round(time.monotonic() - report.started, 1),
              "problems": [message for _, message in report.problems], **facts}  # fmt: skip
     try:
         write_journal(settings.backup_dir, entry)
@@ -2455,10 +2454,11 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         if {"database", "roles"} & set(kinds):
             try:
                 job = dataclasses.replace(job, server=find_server(settings.connection, settings, env, work))
+            except UsageError:  # a mistake in the settings stops everything, as any other
+                raise
             except BackupError as error:
                 possible = tuple(kind for kind in kinds if kind not in ("database", "roles"))
-                report.problem(f"{' and '.join(k for k in kinds if k not in possible)} not backed up: {error}",
-                               PARTLY if possible else error.exit_code)  # fmt: skip
+                report.problem(f"{' and '.join(k for k in kinds if k not in possible)} not backed up: {error}", PARTLY if possible else FAILED)
         for kind in possible:
             backup_kind(job, SOURCES[kind])
         tidy_up(job)
@@ -2508,8 +2508,7 @@ def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
         chosen = [s for s in sets if not args.kind or args.kind in s.archives]
         say(json.dumps({"version": 1, "sets": [set_as_json(s) for s in chosen], "orphans": list(map(str, orphans)), "strays": strays}, indent=1))
         return DONE
-    now = utc_now()
-    lines = [line for backup_set in sets for line in list_rows(backup_set, kinds, now)]
+    lines = [line for backup_set in sets for line in list_rows(backup_set, kinds, utc_now())]
     say("\n".join([f"{'SET':<16}  {'LOCAL TIME':<16}  {'KIND':<9} {'SIZE':>9}  {'AGE':>8}  PROOF", *lines]))
     for path, why in [*((str(path), "an archive without its sidecar: no backup") for path in orphans), *strays.items()]:
         log.warning("%s: %s", printable(path), printable(why))
@@ -2620,7 +2619,7 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
 
 def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     """Show what retention keeps and deletes, with a reason per set, then delete."""
-    report = Report("cleanup", utc_now().strftime(ID_FORMAT))
+    report = Report("cleanup")
     check_backup_dir(settings.backup_dir)
     with locked(settings.backup_dir, "cleanup", settings.lock_wait_seconds) if not args.dry_run else contextlib.nullcontext():
         verdicts, refusal = plan_cleanup(catalog(settings.backup_dir).sets, settings, utc_now())
@@ -2628,7 +2627,7 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
         if not args.quiet:
             say("\n".join(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}" for verdict in verdicts))
         freed = sum(archive.size_bytes for backup_set in delete for archive in backup_set.archives.values())
-        log.info("cleanup: %d sets stay, %d go (%s)%s", len(verdicts) - len(delete), len(delete), human_size(freed), " - dry run" if args.dry_run else "")
+        log.info("cleanup: %d sets stay, %d go (%s)", len(verdicts) - len(delete), len(delete), human_size(freed))
         if refusal:
             report.problem(f"nothing was deleted: {refusal}")
         if not args.dry_run:
@@ -2688,7 +2687,8 @@ def what_is_replaced(settings: Settings, archive: Archive, target: str, server: 
         with contextlib.suppress(ProgramError), open_session(server, target) as psql:
             if psql.value(f"SELECT (SELECT count(*) {OWN_TABLES}) + (SELECT count(*) FROM pg_largeobject_metadata)") == "0":
                 return ""
-        return f"database {printable(target)} at {server.connection.host or 'this machine'} ({human_size(row['size_bytes'])}, {row['connections']} connections will be cut)"
+        what = f"{human_size(row['size_bytes'])}, {row['connections']} connections will be cut"
+        return f"database {printable(target)} at {server.connection.host or 'this machine'} ({what})"
     if archive.kind == "qr_codes" and Path(target).is_dir() and os.listdir(target):
         return f"directory {target} ({len(os.listdir(target))} entries)"
     present = [name for name in archive.facts.get("names", settings.config_files) if archive.kind == "files" and (Path(target) / name).exists()]
@@ -2831,8 +2831,8 @@ def check_places(settings: Settings) -> Iterator[Finding]:
 
 def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
     """Look at every precondition and say what to do."""
-    first = ("OK", "settings", str(settings.env_file)) if settings.env_file else ("WARN", "settings", "no .env.backup: only defaults and environment")
-    findings = [first, *check_files(settings), *check_database(settings, program_environment(settings)), *check_places(settings)]
+    findings = [("OK" if settings.env_file else "WARN", "settings", str(settings.env_file or "no .env.backup: only defaults and environment"))]
+    findings += [*check_files(settings), *check_database(settings, program_environment(settings)), *check_places(settings)]
     for level, what, text in findings:
         if level != "OK" or not args.quiet:
             say(f"{level:<5} {what:<12} {printable(text)}")
@@ -2869,7 +2869,7 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     backup = command("backup", cmd_backup, "make one backup set of everything")
-    backup.add_argument("--only", action="append", choices=KINDS, default=[], metavar="KIND", help=f"only this kind, may be repeated: {', '.join(KINDS)}")
+    backup.add_argument("--only", action="append", choices=KINDS, default=[], metavar="KIND", help="only this kind; may be repeated")
     listing = command("list", cmd_list, "list the backup sets, newest first")
     listing.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="only archives of this kind")
     listing.add_argument("--json", action="store_true", help="for machines; the keys are stable")
@@ -2881,7 +2881,7 @@ def build_parser() -> argparse.ArgumentParser:
     source = restore.add_mutually_exclusive_group(required=True)
     source.add_argument("--restore-file", metavar="FILE", help="an archive of ours, a pg_dump archive or an SQL script; latest... means the newest")
     source.add_argument("--backup", metavar="ID", help="a set's id, or latest")
-    restore.add_argument("--only", action="append", choices=KINDS, default=[], metavar="KIND", help=f"only this kind, may be repeated: {', '.join(KINDS)}")
+    restore.add_argument("--only", action="append", choices=KINDS, default=[], metavar="KIND", help="only this kind; may be repeated")
     restore.add_argument("--database", metavar="NAME", help="into this database (default: the configured one)")
     restore.add_argument("--directory", metavar="DIR", help="unpack the one archive here instead of in its own place")
     restore.add_argument("--yes", action="store_true", help="replace live data without asking")
@@ -2895,7 +2895,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 class LogFile(logging.handlers.RotatingFileHandler):
     """LOG_DIR/backup.log: never through a link, owned by the directory's owner, and a failure to write is remembered."""
-
     failed = False
 
     def _open(self) -> Any:
