@@ -2676,11 +2676,11 @@ def session_members(pid: int) -> list[str]:
     if not LINUX:
         unavailable("needs /proc")
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            state, _, _, session = entry.read_text().rpartition(")")[2].split()[:4]
             if int(session) == pid and state not in "ZX":
-                found.append(stat.parent.name + " " + (stat.parent / "comm").read_text().strip())
+                found.append(entry.parent.name + " " + (entry.parent / "comm").read_text().strip())
     return found
 
 
