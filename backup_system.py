@@ -909,7 +909,8 @@ def disk_failure(error: OSError, path: Path, needed: int) -> BackupError:
     limits = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the file system is read-only",
               errno.EFBIG: "the limit for a file's size is reached (ulimit -f)", errno.EIO: "the disk reports an input/output error"}  # fmt: skip
     reason = limits.get(error.errno or 0, error.strerror or str(error))
-    return BackupError(f"cannot write in {path}: {reason} ({human_size(shutil.disk_usage(path).free)} free, about {human_size(needed)} needed); it was not kept")
+    sizes = f"{human_size(shutil.disk_usage(path).free)} free, about {human_size(needed)} needed"
+    return BackupError(f"cannot write in {path}: {reason} ({sizes}); it was not kept")
 
 
 def check_backup_dir(directory: Path, make: bool = True) -> None:
@@ -929,9 +930,8 @@ def check_backup_dir(directory: Path, make: bool = True) -> None:
     if not directory.is_dir():
         raise BackupError(f"BACKUP_DIR {directory} is not there. If a disk should be mounted, mount it; else: {advice}")
     if not os.access(directory, os.W_OK | os.X_OK):
-        read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
-        raise BackupError(f"BACKUP_DIR {directory} cannot be written: "
-                          + ("its file system is read-only" if read_only else "this user may not write there"))  # fmt: skip
+        why = "its file system is read-only" if os.statvfs(directory).f_flag & os.ST_RDONLY else "this user may not write there"
+        raise BackupError(f"BACKUP_DIR {directory} cannot be written: {why}")
     if not (directory / MARKER).exists():
         raise BackupError(f"BACKUP_DIR {directory} has no marker file {MARKER}. If a disk should be mounted there, mount it; "
                           f"if this is the place: {advice}")  # fmt: skip
@@ -1035,7 +1035,7 @@ def tar_members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarFile, 
             if refused:
                 raise DamageError(f"{name}: member {printable(member.name[:200])!r} {refused}: refused, nothing was unpacked")
             plain = os.path.normpath(member.name)
-            for parent in Path(plain).parents:
+            for parent in list(Path(plain).parents)[:-1]:
                 seen.setdefault(str(parent), None)
             seen[plain] = member.isdir()
             yield tar, member
@@ -1633,7 +1633,7 @@ def dump_failure(error: ProgramError, server: Server) -> BackupError:
 
 
 # What opens a quote or a comment of SQL, and how each ends. Words are tokens, so that no $ or E inside one opens anything.
-SQL_TOKEN = re.compile(rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[a-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<remark>--[^\n]*)|[a-z_\x80-\xff][\w$\x80-\xff]*""", re.IGNORECASE)
+SQL_TOKEN = re.compile(rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<remark>--[^\n]*)|[A-Za-z_\x80-\xff][\w$\x80-\xff]*""")
 SQL_END = {b"'": rb"[^']*'", b"e'": rb"(?:\\.|''|[^'\\])*'", b'"': rb'[^"]*"', b"/*": rb".*?(?:/\*|\*/)"}
 
 
@@ -1847,9 +1847,10 @@ def load_script(job: Job, path: Path, scratch: str) -> None:
 
 def restore_failure(error: ProgramError, job: Job, scratch: str, raw_bytes: int, live: Mapping[str, Any] | None) -> BackupError:
     """Turn a failed load into one line: what failed, that live data is untouched, and the next step."""
-    sizes = f", the live database is {human_size(live['size_bytes'])}" if live else ""
-    full = f" The dump unpacked is {human_size(raw_bytes)}{sizes}." if "No space left" in error.stderr else ""
-    return BackupError(f"restoring into {scratch} failed; the live data is untouched.{full} {postgres_failure(error, job.server.connection)}")
+    sizes = f"{human_size(raw_bytes)} unpacked" + (f", the live database is {human_size(live['size_bytes'])}" if live else "")
+    full = f" The dump is {sizes}." if "No space left" in error.stderr else ""
+    where = f"{scratch} on PostgreSQL {job.server.facts['major']}"
+    return BackupError(f"restoring into {where} failed; the live data is untouched.{full} {postgres_failure(error, job.server.connection)}")
 
 
 def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] | None) -> str:
@@ -2807,9 +2808,8 @@ def check_places(settings: Settings) -> Iterator[Finding]:
         return
     sets, free = catalog(backup_dir).sets, shutil.disk_usage(backup_dir).free
     needed = sum(archive.size_bytes for archive in newest_archives(sets).values())
-    enough = free > needed * 3
-    yield "OK" if enough else "WARN", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free" + (
-        "" if enough else f": room for fewer than three more backups of {human_size(needed)}")  # fmt: skip
+    room = "" if free > needed * 3 else f": room for fewer than three more backups of {human_size(needed)}"
+    yield "WARN" if room else "OK", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free{room}"
     public = [str(path) for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink() and path.lstat().st_mode & 0o007]
     if public:
         yield "WARN", "modes", f"everybody may look at {names_shown(public)}: chmod -R o= {shlex.quote(str(backup_dir))}"
