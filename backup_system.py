@@ -946,7 +946,7 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
 
     The kernel drops it with its last holder, so it cannot be stale; what the file says is for people.
     """
-    path, deadline = directory / ".lock", time.monotonic() + wait_seconds
+    path, deadline = directory / ".lock", time.monotonic() + max(1, wait_seconds)  # a second: the holder may be about to write its name
     with contextlib.ExitStack() as stack:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         stack.callback(os.close, descriptor)
