@@ -1231,13 +1231,15 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
     if not isinstance(sidecar, dict):
         raise ValueError("not a JSON object")
-    wanted = {**SIDECAR_FIELDS, **{key: types_ for key, types_ in OPTIONAL_FIELDS.items() if key in sidecar}}
-    for key, types_ in wanted.items():
+    for key, types_ in SIDECAR_FIELDS.items():
         if type(sidecar.get(key)) not in types_:
             raise ValueError(f"{key} is missing or of the wrong type")
-    texts = [*sidecar["kinds"], *sidecar.get("names", ()), *sidecar.get("symlinks", {}).values()]
-    numbers = [sidecar["size_bytes"], sidecar["duration_seconds"], sidecar.get("raw_bytes", 0), sidecar.get("objects", {}).get("tables", 0)]
-    if not all(type(text) is str for text in texts) or not all(type(n) in (int, float) and 0 <= n < 1 << 63 for n in numbers):
+    for key in OPTIONAL_FIELDS.keys() & sidecar.keys():
+        if type(sidecar[key]) not in OPTIONAL_FIELDS[key]:
+            raise ValueError(f"{key} is of the wrong type")
+    numbers = (sidecar["size_bytes"], sidecar["duration_seconds"], sidecar.get("raw_bytes", 0), sidecar.get("objects", {}).get("tables", 0))
+    texts = (*sidecar["kinds"], *sidecar.get("names", ()), *sidecar.get("symlinks", {}).values())
+    if {*map(type, texts)} - {str} or {*map(type, numbers)} - {int, float} or min(numbers) < 0 or max(numbers) >= 1 << 63:
         raise ValueError("a name or a number is impossible")
     if not 1 <= sidecar["version"] <= SIDECAR_VERSION:
         raise ValueError(f"version {sidecar['version']} is not known here (a newer tool wrote it?)")
@@ -1245,10 +1247,8 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     if not named or named[1] != sidecar["id"] or f"{sidecar['file']}.json" != name:
         raise ValueError("file, id and the sidecar's own name do not belong together")
     parse_id(sidecar["id"])
-    if not sidecar["file"].startswith(STEMS.get(sidecar["kind"], "?") + "_"):
-        raise ValueError("kind is not known, or not that of the file")
-    if not re.fullmatch(r"[0-9a-f]{64}", sidecar["sha256"]):
-        raise ValueError("sha256 is impossible")
+    if not sidecar["file"].startswith(STEMS.get(sidecar["kind"], "?") + "_") or not re.fullmatch(r"[0-9a-f]{64}", sidecar["sha256"]):
+        raise ValueError("kind is not that of the file, or sha256 is impossible")
     return sidecar
 
 
