@@ -2417,12 +2417,11 @@ def backup_kind(job: Job, source: Source) -> None:
             log.warning("%s; trying again", error)
 
 
-def tidy_up(job: Job) -> None:
+def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
     """After a good archive, point `latest.dump.*` at it (for people; no code follows it) and remove what has no sidecar.
 
     An archive without a sidecar was left by a run that died; it goes once a newer one of its kind stands.
     """
-    orphans = catalog(job.settings.backup_dir).orphans
     for archive in job.report.made:
         directory = archive.path.parent
         if archive.kind == "database":
@@ -2450,7 +2449,8 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         sweep_partials(backup_dir)
         sweep_restores(settings)
         report.id = new_set_id(backup_dir)
-        job = Job(settings, report, report.id, work, env, None, (lock,), newest_archives(catalog(backup_dir).sets), kinds)
+        known = catalog(backup_dir)
+        job = Job(settings, report, report.id, work, env, None, (lock,), newest_archives(known.sets), kinds)
         possible = kinds
         if {"database", "roles"} & set(kinds):
             try:
@@ -2462,7 +2462,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
                 report.problem(f"{' and '.join(k for k in kinds if k not in possible)} not backed up: {error}", PARTLY if possible else FAILED)
         for kind in possible:
             backup_kind(job, SOURCES[kind])
-        tidy_up(job)
+        tidy_up(job, known.orphans)
         if possible and not report.made:
             report.problem("nothing was backed up", FAILED)
         record(settings, report, kinds=list(kinds), made=[archive.path.name for archive in report.made])
