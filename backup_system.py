@@ -1159,6 +1159,7 @@ OPTIONAL_FIELDS: Mapping[str, tuple[type, ...]] = {
     "raw_bytes": (int,), "file_count": (int,), "names": (list,), **dict.fromkeys(("extensions", "properties", "objects", "locale"), (dict,)),
     "symlinks": (dict,), "skipped": (dict,), **dict.fromkeys(("partial", "database", "server_version", "encoding", "source_dir"), (str,)),
 }  # fmt: skip
+SHA256 = re.compile(r"[0-9a-f]{64}")
 ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)", re.ASCII)
 
 
@@ -1168,14 +1169,24 @@ class Archive:
 
     kind: str
     id: str
-    path: Path
+    file: str  # its path
     size_bytes: int
     sha256: str
     duration_seconds: float
     kinds: tuple[str, ...]
-    facts: Mapping[str, Any]
+    sidecar: bytes = b"{}"
     problem: str = ""
     verified: str = ""  # UTC time of the last good verify, from the journal
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """Give the path of the stored file."""
+        return Path(self.file)
+
+    @functools.cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Give all that the sidecar says; parsed when asked for, because few are and 40,000 of them take 200 MB."""
+        return json.loads(self.sidecar)
 
 
 @dataclass(frozen=True)
@@ -1247,7 +1258,7 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     if not named or named[1] != sidecar["id"] or f"{sidecar['file']}.json" != name:
         raise ValueError("file, id and the sidecar's own name do not belong together")
     parse_id(sidecar["id"])
-    if not sidecar["file"].startswith(STEMS.get(sidecar["kind"], "?") + "_") or not re.fullmatch(r"[0-9a-f]{64}", sidecar["sha256"]):
+    if not sidecar["file"].startswith(STEMS.get(sidecar["kind"], "?") + "_") or not SHA256.fullmatch(sidecar["sha256"]):
         raise ValueError("kind is not that of the file, or sha256 is impossible")
     return sidecar
 
@@ -1260,7 +1271,8 @@ def read_archive(path: str) -> Archive:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            sidecar = parse_sidecar(os.read(descriptor, MIB + 1), path.rpartition("/")[2])
+            data = os.read(descriptor, min(MIB, os.fstat(descriptor).st_size) + 1)
+            sidecar = parse_sidecar(data, path.rpartition("/")[2])
         finally:
             os.close(descriptor)
     except FileNotFoundError:
@@ -1274,8 +1286,8 @@ def read_archive(path: str) -> Archive:
             problem = f"{size} bytes instead of {sidecar['size_bytes']}"
     except FileNotFoundError:
         problem = "lost: the archive is gone"
-    return Archive(sidecar["kind"], sidecar["id"], Path(file), sidecar["size_bytes"], sidecar["sha256"],
-                   float(sidecar["duration_seconds"]), tuple(sidecar["kinds"]), sidecar, problem)  # fmt: skip
+    return Archive(sidecar["kind"], sidecar["id"], file, sidecar["size_bytes"], sidecar["sha256"],
+                   float(sidecar["duration_seconds"]), tuple(sidecar["kinds"]), data, problem)  # fmt: skip
 
 
 def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
@@ -1332,7 +1344,7 @@ def catalog(backup_dir: Path) -> Catalog:
         names = file_names(directory)
         for file in sorted(names):
             if not file.endswith(".json"):
-                if ARCHIVE_NAME.fullmatch(file) and f"{file}.json" not in names:
+                if f"{file}.json" not in names and ARCHIVE_NAME.fullmatch(file):
                     orphans.append(directory / file)
                 continue
             path = f"{directory}/{file}"
@@ -1344,7 +1356,7 @@ def catalog(backup_dir: Path) -> Catalog:
                 named = ARCHIVE_NAME.fullmatch(file.removesuffix(".json"))
                 (unreadable.setdefault(named[1], {}) if named else strays)[path] = str(error)
                 continue
-            damage, when = marks.get(archive.path.name, ("", ""))
+            damage, when = marks.get(file.removesuffix(".json"), ("", ""))
             if when:
                 archive = dataclasses.replace(archive, problem=archive.problem or damage, verified="" if damage else when)
             sets.setdefault(archive.id, {})[archive.kind] = archive
@@ -2393,11 +2405,10 @@ def store(job: Job, source: Source) -> Archive:
             raise BackupError(f"the sidecar of {path.name} would be larger than the 1 MiB that is read: too many links or unreadable files")
         with published(path.with_name(f"{path.name}.json")) as stream:
             stream.write(data)
-    except OSError as error:
+    except BaseException as error:
         path.unlink(missing_ok=True)
-        raise disk_failure(error, path.parent, needed) from error
-    except BaseException:
-        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise disk_failure(error, path.parent, needed) from error
         raise
     return read_archive(f"{path}.json")
 
@@ -2493,7 +2504,7 @@ def list_rows(backup_set: BackupSet, kinds: Sequence[str], now: datetime.datetim
 
 def set_as_json(backup_set: BackupSet) -> dict[str, Any]:
     """Give a set as `list --json` shows it; the keys are stable."""
-    archives = [{"kind": a.kind, "file": str(a.path), "size_bytes": a.size_bytes, "sha256": a.sha256, "created_at": a.facts["created_at"],
+    archives = [{"kind": a.kind, "file": a.file, "size_bytes": a.size_bytes, "sha256": a.sha256, "created_at": a.facts["created_at"],
                  "duration_seconds": a.duration_seconds, "problem": a.problem, "verified_at": a.verified or None}
                 for a in backup_set.archives.values()]  # fmt: skip
     return {"id": backup_set.id, "started_at": backup_set.moment.isoformat(), "kinds": list(backup_set.kinds),
@@ -2569,7 +2580,7 @@ def archive_of_file(path: Path, kinds: Sequence[str], env: Mapping[str, str]) ->
         kind = next(iter(kinds or named), "")
         if kind not in ("qr_codes", "files"):
             raise UsageError(f"{path.name} is a tar archive of unknown kind: say --only qr_codes or --only files")
-    return Archive(kind, "", path, path.stat().st_size, "", 0.0, (), {})
+    return Archive(kind, "", str(path), path.stat().st_size, "", 0.0, ())
 
 
 def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Report, env: Mapping[str, str]) -> list[Archive]:
