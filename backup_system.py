@@ -3282,15 +3282,18 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
     return proof_text(archive.facts) if scratch.found else "not proven", paths
 
 
-def drill_set(job: Job, backup_set: BackupSet) -> tuple[dict[str, str], dict[str, float], dict[str, str]]:
-    """Verify and restore every archive of a set into places of its own, and remove them. Give results and seconds by step, and marks."""
+def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> tuple[dict[str, str], dict[str, float], dict[str, str]]:
+    """Verify and restore every archive of a set into places of its own, and remove them; a line per step goes to `tell`.
+
+    Give the results and the seconds by step, and by file name what is wrong with it ('' if nothing).
+    """
     results, seconds, marks = {}, {}, {}
     paths: list[str] = []
     def step(name: str, work: Callable[[], str]) -> None:
         began = time.monotonic()
         results[name] = work()
         seconds[name] = round(time.monotonic() - began, 2)
-        log.info("drill, %s: %s (%.1f s)", name, results[name], seconds[name])
+        tell(f"{name:<16} {seconds[name]:>8.1f} s  {printable(results[name])}")
     def verify(archive: Archive) -> str:
         try:
             text = verify_archive(archive, job.settings, job.env)
@@ -3341,16 +3344,15 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
         log.info("drill of %s: it needs up to %s in %s and as much again on the database server", chosen.id, human_size(raw), work.parent)
         server = find_admin_server(settings.drill_database_url or settings.connection, settings, env, work) if raw else None
         job = Job(settings, report, utc_now().strftime(ID_FORMAT), work, env, server, (lock,))
-        results, seconds, marks = drill_set(job, chosen)
+        tell = log.debug if args.quiet else say
+        results, seconds, marks = drill_set(job, chosen, tell)
         recovery = sum(spent for step, spent in seconds.items() if step in ("database", "qr_codes", "files"))
         proven = results.get("database", "not proven")
         identical = report.exit_code != DAMAGE and proven != "not proven"
         record(settings, report, set=chosen.id, identical=identical, steps=seconds, recovery_seconds=round(recovery, 1), proof=proven, archives=marks)
     verdict = "identical" if identical else "DIFFERENT" if report.exit_code == DAMAGE else "NOT PROVEN"
-    for step, text in results.items():
-        say(f"{step:<16} {seconds[step]:>8.1f} s  {printable(text)}")
-    say(f"{'recovery':<16} {recovery:>8.1f} s  of the {RECOVERY_TARGET_SECONDS:.0f} s that it may take")
-    say(f"| {local_time(utc_now())} | {chosen.id} | {verdict} | {proven} | {recovery:.1f} s |")
+    tell(f"{'recovery':<16} {recovery:>8.1f} s  of the {RECOVERY_TARGET_SECONDS:.0f} s that it may take")
+    tell(f"| {local_time(utc_now())} | {chosen.id} | {verdict} | {proven} | {recovery:.1f} s |")
     return report.exit_code
 
 
