@@ -693,6 +693,7 @@ def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
     """Open a psql fed through its stdin. -X and ON_ERROR_STOP always: without, half a file would exit 0."""
     command = [psql, "-X", "-q", "-t", "--csv", "-w", "-v", "ON_ERROR_STOP=1"]
     env = {**env, "PGCLIENTENCODING": "UTF8"}
+    csv.field_size_limit(1 << 30)  # a database's facts are one field
     with tempfile.TemporaryFile() as words:  # not a pipe: a script's notices would fill it and hang both sides
         process = _start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=env)
         try:
@@ -1177,6 +1178,7 @@ OPTIONAL_FIELDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("extensions", "properties", "objects", "locale", "tables", "sequences", "symlinks", "skipped"), (dict,)),
     **dict.fromkeys(("partial", "shrunk", "database", "server_version", "encoding", "source_dir"), (str,)),
 }  # fmt: skip
+SIDECAR_LIMIT = 8 * MIB  # 12,000 tables with a sequence each take 1 MiB
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)", re.ASCII)
 
@@ -1254,8 +1256,8 @@ STRICT_JSON = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=int
 
 def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     """Read a sidecar strictly. `name` is its file name. Raise ValueError saying what is wrong."""
-    if len(data) > MIB:
-        raise ValueError("larger than 1 MiB")
+    if len(data) > SIDECAR_LIMIT:
+        raise ValueError("larger than 8 MiB")
     try:
         sidecar = STRICT_JSON.decode(data.decode())
     except RecursionError:
@@ -1294,7 +1296,7 @@ def read_archive(path: str) -> Archive:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            data = os.read(descriptor, min(MIB, os.fstat(descriptor).st_size) + 1)
+            data = os.read(descriptor, min(SIDECAR_LIMIT, os.fstat(descriptor).st_size) + 1)
             sidecar = parse_sidecar(data, path.rpartition("/")[2])
         finally:
             os.close(descriptor)
@@ -1544,12 +1546,12 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings, f
     facts for its sidecar, complete when the block has ended. `failed` is told why there is none.
     """
     facts: dict[str, Any] = {}
-    failures: list[BackupError] = []
+    failures: list[Exception] = []
     with contextlib.ExitStack() as stack:
         def work() -> None:
             try:
                 facts.update(opened, tables=read_tables(reader, settings.fingerprint_seconds))
-            except BackupError as error:
+            except (BackupError, OSError, ValueError) as error:  # the latter two where the session was closed under it
                 failures.append(error)
 
         thread, option = threading.Thread(target=work, daemon=True), []  # it ends with its psql, whatever happens here
@@ -2595,8 +2597,8 @@ def copy_table(job: Job, scratch: str, target: str, schema: str, name: str, undo
         oid = psql.value(f"SELECT coalesce(to_regclass({quote_text(quote_name(name))}), to_regclass({quote_text(name)}))::oid")
         if not oid:
             raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
-        columns = psql.rows(f"""SET search_path = ''; SELECT format('%I', attname), format_type(atttypid, atttypmod), {oid}::regclass::text, format('%I', relname)
-          FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
+        columns = psql.rows(f"""SET search_path = '';
+          SELECT format('%I', attname), format_type(atttypid, atttypmod), {oid}::regclass::text, format('%I', relname) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
     *_, source, plain = columns[0]
     made = f"{schema}.{plain}"
     with open_session(job.server, target) as psql:
@@ -2727,18 +2729,16 @@ def progress_text(name: str, size: int, seconds: float, last: Archive | None) ->
 
 def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say how an archive shrank against the one before: a table gone, rows, tables or files fewer than half. '' if not."""
-    gone = sorted(set(last.get("tables", {})) - set(now["tables"])) if "tables" in now else []
-    gone = [name for name in gone if not name.startswith("restored_")]  # made by restore --table, to be dropped again
-    if gone:
-        return f"tables are gone: {names_shown(gone)}"
-    def counts(facts: Mapping[str, Any]) -> dict[str, int]:
+    def counts(facts: Mapping[str, Any]) -> dict[str, int | None]:
         rows = sum(entry["rows"] for entry in facts["tables"].values()) if "tables" in facts else None
-        found = {"files": facts.get("file_count"), "rows": rows, "tables": facts.get("objects", {}).get("tables")}
-        return {what: count for what, count in found.items() if count is not None}
+        return {"files": facts.get("file_count"), "rows": rows, "tables": facts.get("objects", {}).get("tables")}
 
     before, after = counts(last), counts(now)
-    shrunk = [f"{before[what]} {what} before, {after[what]} now" for what in before.keys() & after.keys() if after[what] * 2 < before[what]]
-    return "; ".join(sorted(shrunk))
+    shrunk = [f"{old} {what} before, {after[what]} now ({100 - 100 * after[what] // old} % fewer)"
+              for what, old in before.items() if old and after[what] is not None and after[what] * 2 < old]  # fmt: skip
+    gone = sorted(set(last.get("tables", {})) - set(now["tables"])) if "tables" in now else []
+    gone = [name for name in gone if not name.startswith("restored_")]  # made by restore --table, to be dropped again
+    return "; ".join(shrunk + [f"tables are gone: {names_shown(gone)}"] * bool(gone))
 
 
 def store(job: Job, source: Source) -> Archive:
@@ -2779,8 +2779,8 @@ def store(job: Job, source: Source) -> Archive:
             "tool_version": VERSION, "encryption": None, **facts,
         }  # fmt: skip
         data = json.dumps(sidecar, indent=1).encode() + b"\n"
-        if len(data) > MIB:
-            raise BackupError(f"the sidecar of {path.name} would be larger than the 1 MiB that is read: too many links or unreadable files")
+        if len(data) > SIDECAR_LIMIT:
+            raise BackupError(f"the sidecar of {path.name} would be larger than the 8 MiB that are read: too many tables, links or unreadable files")
         with published(path.with_name(f"{path.name}.json")) as stream:
             stream.write(data)
     except BaseException as error:
@@ -3210,8 +3210,9 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
             lock = (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
             sweep_restores(settings)
         work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), backup_dir if lock else None))
-        if args.table:
-            args.only = ["database"]
+        if args.table and (args.undo or args.directory or set(args.only) - {"database"}):
+            raise UsageError("--table brings single tables of a database back: leave --undo, --directory and other kinds out")
+        args.only = ["database"] if args.table else args.only
         archives = [] if args.undo else choose_archives(settings, args, env)
         kinds = [archive.kind for archive in archives]
         targets = {} if args.undo else restore_targets(settings, args, kinds)
@@ -3467,6 +3468,7 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
     try:
         with workspace(None) as work:
             server = find_server(settings.connection, settings, env, work, patient=False)
+            kept = kept_databases(server)
     except BackupError as error:
         yield "FAIL", "database", str(error)
         return
@@ -3483,7 +3485,7 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
         yield "FAIL", "rights", f"row security hides rows of {names_shown(facts['row_security'])}: ALTER ROLE {quote_name(user)} BYPASSRLS"
     else:
         yield "OK", "rights", f"{user} may read every table"
-    for item in kept_databases(server):
+    for item in kept:
         yield "OK", "kept aside", f"{item}; cleanup removes it after KEEP_BEFORE_DAYS"
     if facts["superuser"]:
         yield "WARN", "rights", f"{user} is a superuser: a role with pg_read_all_data is enough for backups"
@@ -3590,7 +3592,8 @@ def build_parser() -> argparse.ArgumentParser:
     drill.add_argument("--if-older", type=int, default=0, metavar="DAYS", help="only if the last good drill is older")
     status = command("status", cmd_status, "say whether the backups are healthy, then how they stand")
     status.add_argument("--json", action="store_true", help="for machines; the keys are stable")
-    status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS", help="unhealthy when the newest complete set is older (default: %(default)s)")
+    status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
+                        help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
     status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank, so that cleanup goes on")
     command("check", cmd_check, "look whether a backup can work here, and say what to do")
     demo = command("demo", cmd_demo, "show the whole cycle on a throw-away PostgreSQL with sample data")
