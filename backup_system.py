@@ -2598,7 +2598,8 @@ def copy_table(job: Job, scratch: str, target: str, schema: str, name: str, undo
         if not oid:
             raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
         columns = psql.rows(f"""SET search_path = '';
-          SELECT format('%I', attname), format_type(atttypid, atttypmod), {oid}::regclass::text, format('%I', relname) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
+          SELECT format('%I', attname), format_type(atttypid, atttypmod), {oid}::regclass::text, format('%I', relname)
+          FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
     *_, source, plain = columns[0]
     made = f"{schema}.{plain}"
     with open_session(job.server, target) as psql:

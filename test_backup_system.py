@@ -1568,7 +1568,7 @@ MUTILATIONS: dict[str, Callable[[dict], str | bytes]] = {
     "binary": lambda facts: b"\x00\xff\xfe" * 9,
     "latin-1": lambda facts: json.dumps(facts).replace('"host": "h"', '"host": "é"').encode("latin-1"),
     "deep": lambda facts: "[" * 200_000, "deep objects": lambda facts: '{"a":' * 100_000,
-    "huge": lambda facts: json.dumps(facts) + " " * (1 << 20),
+    "huge": lambda facts: json.dumps(facts) + " " * (1 << 23),
     "duplicate key": lambda facts: json.dumps(facts).replace("{", '{"kind": "roles", ', 1),
     "duplicate key below": lambda facts: json.dumps(facts)[:-1] + ', "x": {"a": 1, "a": 2}}',
     "NaN": changed(duration_seconds=float("nan")), "Infinity": changed(x=float("inf")),
@@ -1743,11 +1743,11 @@ def test_a_journal_that_was_scribbled_on_breaks_nothing(offline_app: App) -> Non
 
 
 def test_a_sidecar_too_big_for_the_reader_is_never_written(offline_app: App) -> None:
-    """I2: a sidecar grows with the tree (links, skipped names); one of over 1 MiB would be unreadable later."""
+    """I2: a sidecar grows with the tree (links, skipped names); one of over 8 MiB would be unreadable later."""
     target = "x" * 200
     (offline_app.qr_dir / target).write_text("linked to")
-    for number in range(4000):
-        (offline_app.qr_dir / f"{number:04}{'y' * 196}").symlink_to(target)
+    for number in range(21_000):
+        (offline_app.qr_dir / f"{number:05}{'y' * 195}").symlink_to(target)
     made = tool(offline_app, "backup", "--only", "qr_codes")
     listed = tool_ok(offline_app, "list").out
     assert "UNREADABLE" not in listed and (made.code != 0 or "qr_codes" in listed), made.err
