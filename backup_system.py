@@ -1455,19 +1455,20 @@ FIXED_SETTINGS = {"search_path": "", "lc_monetary": "C", "datestyle": "ISO, YMD"
 # which differs after a restore, numeric hashes 1.0 and 1.000 alike, and json, xml, money, tsvector, point have no hash.
 NATIVE_TYPES = "int2,int4,int8,text,varchar,bpchar,name,bool,bytea,uuid,date,time,timestamp,timestamptz,interval,float4,float8,inet,cidr,macaddr"
 # A table is read by itself (ONLY): partitions one by one, inheritance parents without their children. Where a level is
-# partitioned by hash the tree is read as one: pg_dump may restore its rows into other partitions.
+# partitioned by hash the tree is read as one: pg_dump may restore its rows into other partitions. Columns go by name, for a
+# child that was made before its parent got a column has another order after a restore.
 TABLES_TO_READ = f"""SELECT format('%I.%I', nspname, relname), CASE relkind WHEN 'r' THEN 'ONLY' END,
   CASE relkind WHEN 'r' THEN pg_table_size(c.oid) ELSE (SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(c.oid)) END size,
   (SELECT string_agg(CASE WHEN (a.atttypid = ANY (native) OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = a.atttypid AND e.oid = ANY (native)))
       AND coalesce(l.collisdeterministic, true) THEN format('t.%I', attname) ELSE format('t.%I::text COLLATE pg_catalog."C"', attname) END,
-      ', ' ORDER BY attnum) FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+      ', ' ORDER BY attname) FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
   FROM (SELECT c.*, n.nspname {OWN_TABLES}) c, (SELECT '{{{NATIVE_TYPES}}}'::regtype[]::oid[] native) types,
     LATERAL (SELECT (relispartition OR relkind = 'p') AND EXISTS (SELECT FROM pg_partition_tree(pg_partition_root(c.oid)) l
       JOIN pg_partitioned_table p ON p.partrelid = l.relid WHERE partstrat = 'h') AS mixed) tree
   WHERE CASE relkind WHEN 'r' THEN NOT mixed WHEN 'p' THEN mixed AND NOT relispartition ELSE false END ORDER BY size"""
 # Sequences are no part of a snapshot; NOT NULL constraints stand in pg_constraint only since 18.
 OBJECT_FACTS = f"""WITH own AS (SELECT c.* {OWN_TABLES}) SELECT json_build_object(
-  'sequences', (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, sequencename), last_value), '{{}}')
+  'sequences', (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, sequencename), last_value * sign(increment_by::numeric)), '{{}}')
     FROM pg_sequences s JOIN own ON own.oid = format('%I.%I', schemaname, sequencename)::regclass WHERE NOT s.cycle),
   'objects', json_build_object('tables', (SELECT count(*) FROM own WHERE relkind IN ('r', 'p')), 'sequences', (SELECT count(*) FROM own WHERE relkind = 'S'),
     'indexes', (SELECT count(*) FROM own WHERE relkind IN ('i', 'I')), 'views', (SELECT count(*) FROM own WHERE relkind IN ('v', 'm')),
@@ -1487,7 +1488,8 @@ TOGETHER = 32 * MIB  # tables read by one query: small ones, to spare the round 
 def open_snapshot(psql: Psql, lock_seconds: int) -> tuple[str, dict[str, Any]]:
     """Begin a repeatable-read transaction; give its exported snapshot, for pg_dump, and what is in the catalog then.
 
-    The facts are `sequences` (name -> last value, None if unused; those that cycle are left out) and `objects` (counts).
+    The facts are `sequences` (name -> last value, negated where it counts down, None if unused; those that cycle are left
+    out) and `objects` (counts).
     """
     settings = [f"SELECT set_config('{name}', '{value}', true)" for name, value in FIXED_SETTINGS.items()]
     psql.rows(";\n".join(["BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", *settings, f"SET LOCAL lock_timeout = {lock_seconds * 1000}"]))
@@ -1565,7 +1567,8 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings, f
             failures.append(error)
         yield option, facts
         if option:
-            thread.join()
+            thread.join(settings.fingerprint_seconds + settings.stall_seconds if settings.stall_seconds else None)
+            failures += [BackupError("the server did not answer in time")] * thread.is_alive()
     for failure in failures:
         failed(f"no fingerprint, so no restore of it can be proven: {failure}")
 
@@ -1592,7 +1595,7 @@ def compare_fingerprints(expected: Mapping[str, Any], found: Mapping[str, Any]) 
             differences.append(Difference(name, f"{told(wanted)}, hash {wanted['hash']}", f"{told(there)}, hash {there['hash']}"))
     for name, value in sorted(expected.get("sequences", {}).items()):
         there = found["sequences"].get(name)
-        if type(value) is int and (there is None or abs(there) < abs(value)):
+        if type(value) is int and (there is None or there < value):
             differences.append(Difference(f"sequence {name}", str(value), str(there)))
     for name, count in expected.get("objects", {}).items():
         if name in found["objects"] and found["objects"][name] != count:
