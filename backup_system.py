@@ -1333,7 +1333,8 @@ def read_journal(backup_dir: Path) -> Iterator[dict[str, Any]]:
         for line in stream:
             with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
-                if isinstance(entry, dict) and 1970 < datetime.datetime.fromisoformat(str(entry.get("time"))).year < 9999:
+                moment = datetime.datetime.fromisoformat(str(entry.get("time"))) if isinstance(entry, dict) else None
+                if moment and moment.tzinfo and 1970 < moment.year < 9999:
                     yield entry
 
 
@@ -1968,7 +1969,7 @@ def database_row(psql: Psql, name: str) -> dict[str, Any] | None:
 CREATE_DATABASE = re.compile(rb'\nCREATE DATABASE (?:"(?:[^"]|"")*"|\w+) WITH TEMPLATE = template0 ([^;]*);\n')
 
 
-def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str) -> str:
+def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str, undo: contextlib.ExitStack) -> str:
     """Make the scratch database of a restore, with the encoding and locale of the dump, or of the live one for a script.
 
     They stand in the CREATE DATABASE that `pg_restore --create` and `pg_dump --create` print.
@@ -1993,6 +1994,7 @@ def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, 
     if live and live["properties"]["tablespace"] != "pg_default":  # to name that one needs a right that owners lack
         options += f" TABLESPACE {quote_name(live['properties']['tablespace'])}"
     scratch = f"arrivapp_scratch_{job.id.lower()}_{secrets.token_hex(3)}"
+    undo.callback(drop_database, job.server, scratch)  # before it is there: a signal may come while it is made
     with open_session(job.server) as psql:
         psql.value(f"CREATE DATABASE {scratch} TEMPLATE template0 {options}", 0)
     return scratch
@@ -2034,13 +2036,14 @@ def load_dump(job: Job, path: Path, raw_bytes: int, scratch: str, flags: Sequenc
     if packed and not (raw_bytes and shutil.disk_usage(job.work).free > raw_bytes + 64 * MIB):
         unpacked(path, options.pop("env"), command, **options)
         return
+    whole = job.work / "unpacked.dump"
     if packed:
-        whole = job.work / "unpacked.dump"
         with open(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             unpacked(path, job.env, stdout=out, keep_fds=job.lock)
         path = whole
     tar = first_bytes(path)[257:262] == b"ustar"  # several jobs cannot share that format
     pipeline([[*command, *([] if tar else ["-j", str(os.cpu_count() or 1)]), path]], **options)
+    whole.unlink(missing_ok=True)
 
 
 def load_script(job: Job, path: Path, scratch: str) -> None:
@@ -2183,8 +2186,7 @@ class Database:
                               f"(often apt install postgresql-contrib or postgresql-{server.facts['major']}-NAME), then restore again")  # fmt: skip
         scratch = "the scratch database"
         try:
-            scratch = create_scratch(job, archive, content, live, target)
-            undo.callback(drop_database, server, scratch)
+            scratch = create_scratch(job, archive, content, live, target, undo)
             in_use = undo.enter_context(contextlib.ExitStack())
             guard = in_use.enter_context(open_session(server, scratch))  # so that nobody takes it for a leftover
             log.info("restoring %s into the scratch database %s", path.name, scratch)
@@ -2397,6 +2399,7 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
                     facts["skipped"][name] = complaint
                 else:
                     add_member(tar, root, name, facts, follow)
+            facts["raw_bytes"] = tar.offset
     skipped = [f"{name} ({reason})" for name, reason in facts["skipped"].items()]
     for listed, text in ((skipped, "not stored"), (facts["changed"], "changed while it was read")):
         if listed:
@@ -2681,7 +2684,7 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
     least = max(1, policy.min_keep)
     complete = [s for s in sets if not s.lacks(policy.kinds)]
     proven = next((s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)), None)
-    drilled = next((s for s in sets if s.drill), None)
+    drilled = next((s for s in sets if s.drill and not s.lacks(policy.kinds)), None)
     if drilled:
         reasons.setdefault(drilled.id, "the newest that a drill restored")
     for backup_set in [*complete[:least], *([proven] if proven else [])]:
@@ -2733,15 +2736,16 @@ def progress_text(name: str, size: int, seconds: float, last: Archive | None) ->
 
 def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say how an archive shrank against the one before: a table gone, rows, tables or files fewer than half. '' if not."""
+    def own(facts: Mapping[str, Any]) -> dict[str, int]:  # without what restore --table made, to be dropped again
+        return {name: entry["rows"] for name, entry in facts.get("tables", {}).items() if not re.match(r"restored_\d{8}t\d{6}z\.", name)}
     def counts(facts: Mapping[str, Any]) -> dict[str, int | None]:
-        rows = sum(entry["rows"] for entry in facts["tables"].values()) if "tables" in facts else None
-        return {"files": facts.get("file_count"), "rows": rows, "tables": facts.get("objects", {}).get("tables")}
+        tables, copies = facts.get("objects", {}).get("tables"), len(facts.get("tables", {})) - len(own(facts))
+        return {"files": facts.get("file_count"), "rows": sum(own(facts).values()) if "tables" in facts else None, "tables": tables and tables - copies}
 
     before, after = counts(last), counts(now)
     shrunk = [f"{old} {what} before, {after[what]} now ({100 - 100 * after[what] // old} % fewer)"
               for what, old in before.items() if old and after[what] is not None and after[what] * 2 < old]  # fmt: skip
-    gone = sorted(set(last.get("tables", {})) - set(now["tables"])) if "tables" in now else []
-    gone = [name for name in gone if not name.startswith("restored_")]  # made by restore --table, to be dropped again
+    gone = sorted(own(last).keys() - own(now).keys()) if "tables" in now else []
     return "; ".join(shrunk + [f"tables are gone: {names_shown(gone)}"] * bool(gone))
 
 
@@ -3281,7 +3285,7 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
     if query:
         try:
             with explained(job.server.connection), open_session(job.server, scratch.name) as psql:
-                paths = [row[0] for row in psql.rows(f"SET default_transaction_read_only = on; {query}", 0)]
+                paths = [row[0] for row in psql.rows(f"SET default_transaction_read_only = on; {query}", 0) if row and row[0]]  # NULL: []
         except BackupError as error:
             report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
     return proof_text(archive.facts) if scratch.found else "not proven", paths
@@ -3300,13 +3304,13 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
         seconds[name] = round(time.monotonic() - began, 2)
         tell(f"{name:<16} {seconds[name]:>8.1f} s  {printable(results[name])}")
     def verify(archive: Archive) -> str:
+        marks[archive.path.name] = ""
         try:
-            text = verify_archive(archive, job.settings, job.env)
+            return verify_archive(archive, job.settings, job.env)
         except DamageError as error:
-            text = str(error)
-            job.report.problem(text, DAMAGE)
-        marks[archive.path.name] = text if job.report.exit_code == DAMAGE else ""
-        return text
+            marks[archive.path.name] = str(error)
+            job.report.problem(str(error), DAMAGE)
+            return str(error)
     def database() -> str:
         text, found = drill_database(job, backup_set.archives["database"], undo)
         paths.extend(found)
@@ -3314,7 +3318,9 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
     def files(kind: str) -> str:
         place = job.work / kind
         place.mkdir()
-        return f"{unpack_tar(backup_set.archives[kind].path, place, place)} files unpacked"
+        count = unpack_tar(backup_set.archives[kind].path, place, place)
+        shutil.rmtree(place)
+        return f"{count} files unpacked"
 
     with contextlib.ExitStack() as undo:
         for kind, archive in backup_set.archives.items():
@@ -3338,17 +3344,20 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
     with locked(backup_dir, "drill", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_restores(settings)
         sets = catalog(backup_dir).sets
-        young = [s.id for s in sets if s.drill and utc_now() - datetime.datetime.fromisoformat(s.drill["time"]) < datetime.timedelta(days=args.if_older)]
-        if young:
-            log.info("no drill is due: %s was drilled within %d days", young[0], args.if_older)
+        last = next((entry for entry in reversed(list(read_journal(backup_dir))) if entry.get("command") == "drill"), {})
+        young = last and utc_now() - datetime.datetime.fromisoformat(last["time"]) < datetime.timedelta(days=args.if_older)
+        if young and last.get("identical") is True and any(s.id == last.get("id") for s in sets):
+            log.info("no drill is due: %s was drilled within %d days", last["id"], args.if_older)
             return DONE
         complete = [s for s in sets if not s.lacks(settings.kinds)]
         chosen = secrets.choice(complete) if args.backup == "random" and complete else find_set(sets, args.backup, settings.kinds)
         report.id = chosen.id
-        raw = chosen.archives["database"].facts.get("raw_bytes") or 0 if "database" in chosen.archives else 0
+        raw = max((a.facts.get("raw_bytes") or a.size_bytes for a in chosen.archives.values()), default=0)  # one at a time
         log.info("drill of %s: it needs up to %s in %s and as much again on the database server", chosen.id, human_size(raw), work.parent)
-        server = find_admin_server(settings.drill_database_url or settings.connection, settings, env, work) if raw else None
+        server = find_admin_server(settings.drill_database_url or settings.connection, settings, env, work) if "database" in chosen.archives else None
         job = Job(settings, report, utc_now().strftime(ID_FORMAT), work, env, server, (lock,))
+        if not server:
+            report.problem(f"{chosen.id} holds no database, so there are no rows to compare")
         tell = log.debug if args.quiet else say
         results, seconds, marks = drill_set(job, chosen, tell)
         recovery = sum(spent for step, spent in seconds.items() if step in ("database", "qr_codes", "files"))
@@ -3377,9 +3386,11 @@ def unhealthy_because(settings: Settings, known: Catalog, journal: Sequence[Mapp
     reasons += [f"{path}: {why}" for path, why in [*known.strays.items(), *(item for s in known.sets for item in s.unreadable.items())]]
     for command in ("backup", "drill"):
         last = next((entry for entry in reversed(journal) if entry.get("command") == command), {})
-        if last.get("exit_code"):
-            problems = last.get("problems") or ["see the log"]
-            reasons.append(f"the last {command} ({last['time']}) ended with exit code {last['exit_code']}: {str(problems[0]).splitlines()[0]}")
+        told = [str(problem) for problem in last["problems"]] if isinstance(last.get("problems"), list) else []
+        problems = [text for text in told if " shrank: " not in text]  # that is told above, until it is accepted
+        if last.get("exit_code") and (problems or not told):
+            first = (problems or ["see the log"])[0].splitlines()[0]
+            reasons.append(f"the last {command} ({last['time']}) ended with exit code {last['exit_code']}: {first}")
     return reasons
 
 
@@ -3435,9 +3446,9 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[str]:
 def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     """Say first whether the backups are healthy, then how they stand."""
     if args.accept:
-        find_set(catalog(settings.backup_dir).sets, args.accept, ())
-        write_journal(settings.backup_dir, {"command": "accept", "id": args.accept})
-        log.info("accepted: the sets up to %s are as large as they should be", args.accept)
+        accepted = find_set(catalog(settings.backup_dir).sets, args.accept, ()).id  # never the word latest, which is greater than every id
+        write_journal(settings.backup_dir, {"command": "accept", "id": accepted})
+        log.info("accepted: the sets up to %s are as large as they should be", accepted)
     facts = status_facts(settings, args.max_age)
     say(json.dumps(facts, indent=1) if args.json else "\n".join(status_lines(facts)))
     return DONE if facts["healthy"] else FAILED
