@@ -140,7 +140,8 @@ class Report:
 
     def problem(self, message: str, code: int = PARTLY) -> None:
         """Record and log something that makes the exit code `code`."""
-        log.error("%s", message)
+        for line in message.split("\n"):
+            log.error("%s", line)
         self.problems.append((code, message))
 
     @property
@@ -1142,7 +1143,7 @@ def finish_swap(note: Path) -> None:
     if not status_of(live) and status_of(before):
         os.rename(new if status_of(new) else before, live)
         log.warning("finished the interrupted restore of %s; what was there before is in %s", live, before)
-    if new.name.startswith("."):  # unpacked by us; an undo's is what was kept
+    if new.name.startswith(f".{live.name}.restoring-"):  # unpacked by us; an undo's is what was kept
         shutil.rmtree(new, ignore_errors=True)
     note.unlink()
 
@@ -1451,18 +1452,21 @@ OWN_TABLES = """FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WH
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"""
 # Text that depends on nothing but the value: what is no native type is hashed by it.
 FIXED_SETTINGS = {"search_path": "", "lc_monetary": "C", "datestyle": "ISO, YMD", "timezone": "UTC", "intervalstyle": "postgres",
-                  "extra_float_digits": "1", "bytea_output": "hex", "xmlbinary": "base64", "row_security": "off"}  # fmt: skip
-# The types whose own hash is the same on every server; arrays of them, too. Not the others: enums (and regclass) hash by OID,
-# which differs after a restore, numeric hashes 1.0 and 1.000 alike, and json, xml, money, tsvector, point have no hash.
-NATIVE_TYPES = "int2,int4,int8,text,varchar,bpchar,name,bool,bytea,uuid,date,time,timestamp,timestamptz,interval,float4,float8,inet,cidr,macaddr"
+                  "extra_float_digits": "1", "bytea_output": "hex", "xmlbinary": "base64", "row_security": "off",
+                  "standard_conforming_strings": "on", "quote_all_identifiers": "off", "statement_timeout": "0"}  # fmt: skip
+# The types whose own hash is the same on every server and differs for values that differ. Not the others: enums (and regclass)
+# hash by OID, which differs after a restore; 1.0 and 1.000, 0 and -0, 1 mon and 30 days, {1,2} and {{1,2}} hash alike; json, xml,
+# money, tsvector, point have no hash. Their text is what format('%L') gives: a cast to text may be somebody's function.
+NATIVE_TYPES = "int2,int4,int8,text,varchar,name,bool,bytea,uuid,date,time,timestamp,timestamptz,inet,cidr,macaddr"
 # A table is read by itself (ONLY): partitions one by one, inheritance parents without their children. Where a level is
 # partitioned by hash the tree is read as one: pg_dump may restore its rows into other partitions. Columns go by name, for a
 # child that was made before its parent got a column has another order after a restore.
-TABLES_TO_READ = f"""SELECT format('%I.%I', nspname, relname), CASE relkind WHEN 'r' THEN 'ONLY' END,
+TABLES_TO_READ = f"""SELECT format('%I.%I', nspname, relname),
+  CASE WHEN relpersistence = 'u' AND pg_is_in_recovery() THEN 'none' WHEN relkind = 'r' THEN 'ONLY' END,
   CASE relkind WHEN 'r' THEN pg_table_size(c.oid) ELSE (SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(c.oid)) END size,
-  (SELECT string_agg(CASE WHEN (a.atttypid = ANY (native) OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = a.atttypid AND e.oid = ANY (native)))
-      AND coalesce(l.collisdeterministic, true) THEN format('t.%I', attname) ELSE format('t.%I::text COLLATE pg_catalog."C"', attname) END,
-      ', ' ORDER BY attname) FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+  (SELECT string_agg(CASE WHEN a.atttypid = ANY (native) AND coalesce(l.collisdeterministic, true) THEN format('t.%I', attname)
+      ELSE format('format(''%%L'', t.%I) COLLATE pg_catalog."C"', attname) END, ', ' ORDER BY attname)
+    FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
   FROM (SELECT c.*, n.nspname {OWN_TABLES}) c, (SELECT '{{{NATIVE_TYPES}}}'::regtype[]::oid[] native) types,
     LATERAL (SELECT (relispartition OR relkind = 'p') AND EXISTS (SELECT FROM pg_partition_tree(pg_partition_root(c.oid)) l
       JOIN pg_partitioned_table p ON p.partrelid = l.relid WHERE partstrat = 'h') AS mixed) tree
@@ -1493,6 +1497,8 @@ def open_snapshot(psql: Psql, lock_seconds: int) -> tuple[str, dict[str, Any]]:
     out) and `objects` (counts).
     """
     settings = [f"SELECT set_config('{name}', '{value}', true)" for name, value in FIXED_SETTINGS.items()]
+    # As pg_dump does since CVE-2024-7348: a table that its owner replaces by a view must not run his functions as us.
+    settings.append("SELECT set_config(name, 'view', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'")
     psql.rows(";\n".join(["BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", *settings, f"SET LOCAL lock_timeout = {lock_seconds * 1000}"]))
     return psql.value("SELECT pg_export_snapshot()"), json.loads(psql.value(OBJECT_FACTS))
 
@@ -1501,7 +1507,7 @@ class TableToRead(NamedTuple):
     """A table to count and hash."""
 
     name: str  # quoted, with its schema
-    only: str  # ONLY, or nothing where its partitions are read with it
+    only: str  # ONLY, or nothing where its partitions are read with it; none: unlogged on a standby, pg_dump leaves its rows out
     size: int  # bytes
     columns: str  # what to hash of a row `t`
 
@@ -1509,6 +1515,8 @@ class TableToRead(NamedTuple):
         """Write the query for name, rows and hash (NULL where it is only counted)."""
         if self.name == "large objects":
             return LARGE_OBJECTS if hashed and self.columns else "SELECT 'large objects', count(*), NULL FROM pg_largeobject_metadata"
+        if self.only == "none":
+            return f"SELECT {quote_text(self.name)}, 0, '0'"
         digest = f"coalesce(sum(hash_record_extended(ROW({self.columns}), 0)), 0)::text" if hashed else "NULL"
         return f"SELECT {quote_text(self.name)}, count(*), {digest} FROM {self.only} {self.name} t"
 
@@ -1592,7 +1600,7 @@ def compare_fingerprints(expected: Mapping[str, Any], found: Mapping[str, Any]) 
         wanted, there = expected["tables"].get(name), found["tables"].get(name)
         if not wanted or not there or wanted["rows"] != there["rows"]:
             differences.append(Difference(name, told(wanted), told(there)))
-        elif wanted["hash"] and wanted["hash"] != there["hash"]:
+        elif wanted["hash"] and there["hash"] and wanted["hash"] != there["hash"]:
             differences.append(Difference(name, f"{told(wanted)}, hash {wanted['hash']}", f"{told(there)}, hash {there['hash']}"))
     for name, value in sorted(expected.get("sequences", {}).items()):
         there = found["sequences"].get(name)
@@ -1608,7 +1616,7 @@ def differences_text(differences: Sequence[Difference]) -> str:
     """Write the table of differences, one line each, the first 20."""
     rows = [("TABLE", "EXPECTED", "FOUND"), *differences[:20]]
     more = [f"and {len(differences) - 20} more"] if len(differences) > 20 else []
-    return "\n".join([f"{what:<40} {expected:<44} {found}" for what, expected, found in rows] + more)
+    return "\n".join([printable(f"{what:<40} {expected:<44} {found}") for what, expected, found in rows] + more)
 
 
 def proof_text(facts: Mapping[str, Any]) -> str:
@@ -2094,8 +2102,9 @@ def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] |
         try:
             with open_session(job.server) as first, open_session(job.server) as second:
                 first.send(";\n".join(["BEGIN", *statements, "COMMIT"]))
-                while live and not first.ready(0.05):
-                    second.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = {live['oid']}")
+                while not first.ready(0.05):  # an undo's "scratch" is the kept one, into which somebody may look
+                    second.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                                f"WHERE datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0}")  # fmt: skip
                 first.receive()
             return f"the database before is kept as {kept}" if live else "there was none before"
         except ProgramError as error:
@@ -2112,10 +2121,12 @@ def prove(job: Job, archive: Archive, scratch: str) -> tuple[dict[str, Any], lis
         _, found = open_snapshot(psql, 0)
         found["tables"] = read_tables(psql, known=archive.facts["tables"])
     differences = compare_fingerprints(archive.facts, found)
-    if differences:
+    if differences and job.accept_differences:
         log.warning("%d differences from the backup", len(differences))
-    else:
-        log.info("compared with the backup's fingerprint, identical: %s", proof_text(archive.facts))
+        for line in differences_text(differences).split("\n"):
+            log.warning("%s", line)
+    elif not differences:
+        log.info("compared with the backup's fingerprint, identical: %s", proof_text(found))
     return found, differences
 
 
@@ -2557,7 +2568,9 @@ def kept_databases(server: Server) -> list[Kept]:
             with contextlib.suppress(ValueError, KeyError, TypeError):  # a mark that somebody edited is no longer ours
                 mark = json.loads(text)
                 parse_id(mark["id"])
-                found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], bool(mark.get("differs"))))
+                suffix = f"_{'differs' if mark.get('differs') else 'before'}_{mark['id'].lower()}"
+                if name == cut_name(mark["name"], suffix):  # one that was renamed by hand, to be live again, is no longer ours
+                    found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], bool(mark.get("differs"))))
     return found
 
 
@@ -2599,28 +2612,34 @@ def copy_table(job: Job, scratch: str, target: str, schema: str, name: str, undo
 
     Raise BackupError where the live database lacks a column's type. `undo` drops what was made.
     """
+    oid = ""
+    try:
+        with open_session(job.server, scratch) as psql:
+            oid = psql.value(f"""SELECT oid FROM pg_class WHERE relkind IN ('r', 'p', 'm')
+              AND oid = coalesce(to_regclass({quote_text(quote_name(name))}), to_regclass({quote_text(name)}))""")
+    except ProgramError as error:
+        if "ERROR:" not in error.stderr:  # up to PostgreSQL 15 to_regclass refuses what is no name at all
+            raise
+    if not oid:
+        raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
     with open_session(job.server, scratch) as psql:
-        oid = psql.value(f"SELECT coalesce(to_regclass({quote_text(quote_name(name))}), to_regclass({quote_text(name)}))::oid")
-        if not oid:
-            raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
-        columns = psql.rows(f"""SET search_path = '';
-          SELECT format('%I', attname), format_type(atttypid, atttypmod), {oid}::regclass::text, format('%I', relname)
-          FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
-    *_, source, plain = columns[0]
+        [(source, plain)] = psql.rows(f"SET search_path = ''; SELECT {oid}::regclass::text, format('%I', relname) FROM pg_class WHERE oid = {oid}")
+        columns = psql.rows(f"""SELECT format('%I', attname), format_type(atttypid, atttypmod)
+          FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
     made = f"{schema}.{plain}"
     with open_session(job.server, target) as psql:
         types_ = ", ".join(quote_text(row[1]) for row in columns)
-        lacking = psql.rows(f"SET search_path = ''; SELECT DISTINCT t FROM unnest(ARRAY[{types_}]) t WHERE to_regtype(t) IS NULL")
+        lacking = psql.rows(f"SET search_path = ''; SELECT DISTINCT t FROM unnest(ARRAY[{types_}]::text[]) t WHERE to_regtype(t) IS NULL")
         if lacking:
             raise BackupError(f"the live database lacks a type that {source} uses: {names_shown(row[0] for row in lacking)}. Create it, or restore "
                               "the whole database under another name with --database")  # fmt: skip
         if psql.value(f"SELECT to_regclass({quote_text(made)})"):
             raise UsageError(f"{made} is there already: use it, or DROP TABLE {made}")
-        columns_sql = ", ".join(f"{column} {type_}" for column, type_, *_ in columns)
+        columns_sql = ", ".join(f"{column} {type_}" for column, type_ in columns)
         psql.value(f"CREATE SCHEMA IF NOT EXISTS {schema};\nCREATE TABLE {made} ({columns_sql})")
     def drop() -> None:
         with contextlib.suppress(BackupError), open_session(job.server, target) as psql:
-            psql.value(f"DROP TABLE {made}")
+            psql.value(f"DROP TABLE {made};\nDROP SCHEMA {schema}")  # which fails, and may, where another table is in it
 
     undo.callback(drop)
     names = ", ".join(row[0] for row in columns)
@@ -2787,6 +2806,9 @@ def store(job: Job, source: Source) -> Archive:
             "tool_version": VERSION, "encryption": None, **facts,
         }  # fmt: skip
         data = json.dumps(sidecar, indent=1).encode() + b"\n"
+        if len(data) > SIDECAR_LIMIT and sidecar.pop("tables", None):
+            job.report.problem(f"no fingerprint, so no restore of {path.name} can be proven: for so many tables it is larger than a sidecar may be")
+            data = json.dumps(sidecar, indent=1).encode() + b"\n"
         if len(data) > SIDECAR_LIMIT:
             raise BackupError(f"the sidecar of {path.name} would be larger than the 8 MiB that are read: too many tables, links or unreadable files")
         with published(path.with_name(f"{path.name}.json")) as stream:
@@ -3082,7 +3104,8 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
                     sync_directory(archive.path.parent)
                     archive.path.unlink(missing_ok=True)
             record(settings, report, deleted=[backup_set.id for backup_set in delete])
-        remove_kept(settings, args.dry_run, work)
+        if not refusal:
+            remove_kept(settings, args.dry_run, work)
     return report.exit_code
 
 
@@ -3160,10 +3183,14 @@ def undo_restore(settings: Settings, args: argparse.Namespace, job: Job) -> list
         database = args.database or settings.connection.dbname
         kept += [item for item in kept_databases(job.server) if item.live == database and not item.differs]
     newest = max((item.id for item in kept), default="")
-    chosen = [item for item in kept if item.id == newest]
+    chosen = sorted((item for item in kept if item.id == newest), key=lambda item: item.kind != "database")  # it alone may be refused
     if not chosen:
         raise UsageError("no restore has put anything aside (or cleanup has removed it after KEEP_BEFORE_DAYS): there is nothing to undo")
     confirm({item.place: f"{item.kind} {printable(item.live)} with what was there before the restore {newest}" for item in chosen}, "undo", args)
+    while newest == job.report.id:  # one that was killed within this second has taken the name
+        time.sleep(0.05)
+        job.report.id = utc_now().strftime(ID_FORMAT)
+    job = dataclasses.replace(job, id=job.report.id)
     for item in chosen:
         log.info("put back %s %s: %s", item.kind, printable(item.live), put_back(job, item))
     return [item.place for item in chosen]
@@ -3210,6 +3237,8 @@ def restore_archives(settings: Settings, args: argparse.Namespace, job: Job, arc
 
 def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
     """Restore archives, or single tables, or undo the last restore; what was there before is kept."""
+    if args.undo and (args.table or args.directory):
+        raise UsageError("--undo takes back all that a restore replaced, or --only a KIND of it: leave out --table and --directory")
     env, report = program_environment(settings), Report("restore", utc_now().strftime(ID_FORMAT))
     backup_dir = settings.backup_dir
     with contextlib.ExitStack() as undo:
@@ -3288,7 +3317,7 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
                 paths = [row[0] for row in psql.rows(f"SET default_transaction_read_only = on; {query}", 0) if row and row[0]]  # NULL: []
         except BackupError as error:
             report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
-    return proof_text(archive.facts) if scratch.found else "not proven", paths
+    return proof_text(scratch.found) if scratch.found else "not proven", paths
 
 
 def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> tuple[dict[str, str], dict[str, float], dict[str, str]]:
