@@ -140,8 +140,7 @@ class Report:
 
     def problem(self, message: str, code: int = PARTLY) -> None:
         """Record and log something that makes the exit code `code`."""
-        for line in message.split("\n"):
-            log.error("%s", line)
+        log.error("%s", message)
         self.problems.append((code, message))
 
     @property
@@ -3307,7 +3306,9 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
     report, query = job.report, job.settings.qr_codes_query
     scratch = Database().build(job, archive, None, "", undo, drill=True)
     if scratch.differences:
-        report.problem(f"{archive.path.name} does not restore as it was backed up:\n{differences_text(scratch.differences)}", DAMAGE)
+        report.problem(f"{archive.path.name} does not restore as it was backed up: {len(scratch.differences)} differences", DAMAGE)
+        for line in differences_text(scratch.differences).split("\n"):
+            log.error("%s", line)
     if not scratch.found:
         report.problem(f"{archive.path.name} was restored, but not proven: no fingerprint")
     paths: list[str] = []
