@@ -6296,6 +6296,23 @@ def test_a_difference_list_is_cut_at_twenty_and_says_so() -> None:
     assert "t19" in text and "t20" not in text
 
 
+def test_a_stopped_fingerprint_does_not_hang_the_backup_for_ever(app: App, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 23: kill -STOP of the backend that hashes; the dump is good, that it cannot be proven is exit 3."""
+    slow_big(app, fake)
+    configure(app, FINGERPRINT_SECONDS="2", STALL_SECONDS="2")
+    process = start_tool(app, "backup", "--only", "database")
+    eventually(lambda: psql(HASHING + literal(app.database)))
+    pid = int(psql(HASHING + literal(app.database)))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        result = finish(process, timeout=60)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert result.code == 3
+    one_line_with(result, "no fingerprint")
+    assert "tables" not in sidecars(app)[0]
+
+
 # ---- Undo, what is kept aside, single tables, the short swap ---------------------------------------------------------
 
 EVERYTHING = ("restore", "--backup", "latest", "--yes")
