@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     os.chdir(HERE)
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(VENV / "hypothesis")}
     workers = str(min(4, os.cpu_count() or 1))  # each has servers of its own; much of a test's time is waiting
-    options = ["-q", "-ra", "-n", workers, "--dist", "loadgroup", "--strict-markers", "-p", "no:cacheprovider",
+    options = ["-q", "-ra", "-n", workers, "--strict-markers", "-p", "no:cacheprovider",
                "-o", "tmp_path_retention_policy=none", "-o", "timeout=900",
                "-o", "markers=slow: takes more than a few seconds"]
     target = [] if any(a.startswith(this) for a in argv) else [this]
@@ -998,7 +998,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Path]
     path = os.environ["PATH"]
 
     def make(name: str, script: str) -> Path:
-        own = [server.bin / name for server in STARTED[:1] if (server.bin / name).exists()]
+        mains = [server for server in STARTED if server.major == major_of(installed_bin())]  # not 16 or 18, first or not
+        own = [server.bin / name for server in mains[:1] if (server.bin / name).exists()]
         real = str(own[0]) if own else shutil.which(name, path=path) or "/bin/false"
         file = folder / name
         file.write_text(f"#!/bin/sh\nREAL={shlex.quote(real)}\n{script}\n")
@@ -8914,8 +8915,7 @@ INSTALLED_PLACES = (
 )
 
 
-@pytest.mark.xdist_group("systemd")
-def test_systemd_runs_the_backups_of_a_new_server(machine: Machine) -> None:
+def systemd_runs_the_backups_of_a_new_server(machine: Machine) -> None:
     """Install as a person would, by the commands that the installer prints; FAULTS 5, 15, 46, 73 on a real systemd."""
     before = machine.sh(INSTALLED_PLACES)
     dry = machine.ok(SCRIPT, "--dry-run", "--systemd", "--app-dir", "/opt/arrivapp/backend")
@@ -8993,8 +8993,7 @@ def journal_lines(machine: Machine) -> list[str]:
     return [line for line in unit_journal(machine, "-t", "arrivapp-notify", "-p", "err").splitlines() if " failed (" in line]
 
 
-@pytest.mark.xdist_group("systemd")
-def test_a_run_that_fails_under_systemd_is_told_in_the_journal(machine: Machine) -> None:
+def a_run_that_fails_under_systemd_is_told_in_the_journal(machine: Machine) -> None:
     """FAULTS 73: every exit code but 0 starts the notifier."""
     server = f"runuser -u {server_user()} -- {installed_bin()}/pg_ctl -w -D /srv/pg/data"
     machine.sh(f"{server} stop -m fast")
@@ -9010,8 +9009,7 @@ def test_a_run_that_fails_under_systemd_is_told_in_the_journal(machine: Machine)
     machine.ok("systemctl", "start", "arrivapp-backup.service")
 
 
-@pytest.mark.xdist_group("systemd")
-def test_systemctl_stop_ends_a_run_cleanly(machine: Machine) -> None:
+def systemctl_stop_ends_a_run_cleanly(machine: Machine) -> None:
     """FAULTS 5: 143, no partial file, no program left, and the next run works."""
     before, told = sets_of(machine), len(journal_lines(machine))
     sql = shlex.join([str(installed_bin() / "psql"), "-X", "-q", "postgresql://postgres:secret@localhost/arrivapp"])
@@ -9033,8 +9031,7 @@ def test_systemctl_stop_ends_a_run_cleanly(machine: Machine) -> None:
     machine.ok("systemctl", "start", "arrivapp-backup.service")
 
 
-@pytest.mark.xdist_group("systemd")
-def test_the_password_can_be_a_credential_of_systemd(machine: Machine) -> None:
+def the_password_can_be_a_credential_of_systemd(machine: Machine) -> None:
     """The comment in the unit shows how; with a wrong one the run fails, so it is the one in use."""
     comment = re.findall(r"^#   (.*)", machine.sh("cat /etc/systemd/system/arrivapp-backup.service"), re.MULTILINE)
     machine.sh(
@@ -9063,8 +9060,7 @@ def test_the_password_can_be_a_credential_of_systemd(machine: Machine) -> None:
         )
 
 
-@pytest.mark.xdist_group("systemd")
-def test_a_line_of_cron_yields_to_an_active_timer(machine: Machine) -> None:
+def a_line_of_cron_yields_to_an_active_timer(machine: Machine) -> None:
     """Whoever enables the timer later by hand gets one backup a night, not two."""
     machine.ok("install", "-d", "-m", "1730", "-g", "crontab", "/var/spool/cron/crontabs")
     told = machine.run(SCRIPT, "--cron")
@@ -9082,8 +9078,7 @@ def test_a_line_of_cron_yields_to_an_active_timer(machine: Machine) -> None:
     assert told.code == 0 and machine.run("crontab", "-l").code == 1, "the timers instead of cron"
 
 
-@pytest.mark.xdist_group("systemd")
-def test_uninstalling_leaves_no_trace_in_systemd(machine: Machine) -> None:
+def uninstalling_leaves_no_trace_in_systemd(machine: Machine) -> None:
     """Backups, settings, logs and the user stay, and it says so; the second time there is nothing to do."""
     keep = machine.sh("find /var/backups/arrivapp /var/log/arrivapp /opt/arrivapp-backup/.env.backup -type f | sort")
     told = machine.run(SCRIPT, "--uninstall")
@@ -9103,3 +9098,13 @@ def test_uninstalling_leaves_no_trace_in_systemd(machine: Machine) -> None:
         assert kept in told.err.split("Kept", 1)[1]
     again = machine.run(SCRIPT, "--uninstall")
     assert again.code == 0 and {what for what, _ in outcomes(again.err)} == {"absent", "kept"}, again
+
+
+def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machine) -> None:
+    """One test, for its steps need each other and a boot takes time: installed, run, failed, stopped, uninstalled."""
+    systemd_runs_the_backups_of_a_new_server(machine)
+    a_run_that_fails_under_systemd_is_told_in_the_journal(machine)
+    systemctl_stop_ends_a_run_cleanly(machine)
+    the_password_can_be_a_credential_of_systemd(machine)
+    a_line_of_cron_yields_to_an_active_timer(machine)
+    uninstalling_leaves_no_trace_in_systemd(machine)
