@@ -3395,7 +3395,7 @@ def test_a_real_cron_daemon_runs_a_backup(app: App) -> None:
     root_needed()
     daemon = shutil.which("cron", path="/usr/sbin:/usr/bin:/sbin:/bin") or unavailable("cron is not installed")
     job = f"cd / && {sys.executable} {TOOL} --env-file {app.env_file} backup > {app.root}/said 2>&1"
-    (app.root / "crontab").write_text(f"MAILTO=\"\"\n@reboot root {job}; echo $? > {app.root}/code\n")
+    (app.root / "crontab").write_text(f"MAILTO=\"\"\n@reboot root {job}; echo $? > {app.root}/c; mv {app.root}/c {app.root}/code\n")
     hide = " && ".join(f"mkdir -p {d} && mount -t tmpfs tmpfs {d}" for d in ("/run", "/etc/cron.d", "/var/spool/cron"))
     script = (f"{hide} && mkdir -p /run/lock /var/spool/cron/crontabs && mount --bind /dev/null /etc/crontab &&"
               f" install -m 644 {app.root}/crontab /etc/cron.d/arrivapp && exec {daemon} -f")
