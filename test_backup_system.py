@@ -6900,7 +6900,7 @@ def test_an_undo_killed_at_any_moment_leaves_both_databases_and_both_trees_whole
     whole, killed = time.monotonic() - started, 0
     for number in range(int(5 * SCALE)):
         process = start_tool(app, *UNDO)
-        time.sleep(chance.uniform(0.2, 1.0) * whole)
+        time.sleep(chance.uniform(0.1, 0.8) * whole)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
@@ -6913,7 +6913,7 @@ def test_an_undo_killed_at_any_moment_leaves_both_databases_and_both_trees_whole
         [aside] = kept_of(app.qr_dir)
         assert (tree(app.qr_dir), tree(aside)) in ((old[1], new[1]), (new[1], old[1])), number
         assert not leftovers(app)
-    assert killed > 2 * SCALE
+    assert killed >= SCALE, "or nothing was tried"
 
 
 @pytest.mark.parametrize("name", ["qr_codes", ".codes"])
@@ -7316,7 +7316,7 @@ def test_a_drill_killed_at_any_moment_leaves_only_what_the_next_one_clears(drill
         left |= scratch_databases() - {stay[0]}
         left |= {path.name for path in app.backup_dir.glob(".work-*")} - {stay[1]}
         eventually(lambda: psql("SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^arrivapp_scratch'") == "0")
-    assert killed >= 3 * SCALE and {name[:5] for name in left} == {"arriv", ".work"}
+    assert killed >= SCALE and {name[:5] for name in left} == {"arriv", ".work"}
     assert (all_rows(server, app.database), tree(app.app_dir)) == live and stored(app) == before
     tool_ok(app, "drill")
     assert scratch_databases() == {stay[0]}
