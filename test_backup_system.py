@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     python, this = set_up(), Path(__file__).name
     os.chdir(HERE)
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(VENV / "hypothesis")}
-    workers = str(min(4, os.cpu_count() or 1))  # each has servers of its own; much of a test's time is waiting
+    workers = os.environ.get("TEST_WORKERS", "0")  # each has servers of its own; 0: one test after the other
     options = ["-q", "-ra", "-n", workers, "--strict-markers", "-p", "no:cacheprovider",
                "-o", "tmp_path_retention_policy=none", "-o", "timeout=900",
                "-o", "markers=slow: takes more than a few seconds"]
