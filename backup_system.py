@@ -1423,6 +1423,11 @@ def find_set(sets: Sequence[BackupSet], wanted: str, kinds: Sequence[str]) -> Ba
     raise UsageError(f"there is no backup {what}. See: backup_system.py list")
 
 
+def newest_complete(sets: Sequence[BackupSet], settings: Settings) -> BackupSet | None:
+    """Give the newest set that holds every kind configured here."""
+    return next((s for s in sets if not s.lacks(settings.kinds)), None)
+
+
 def newest_archives(sets: Sequence[BackupSet]) -> dict[str, Archive]:
     """Give the newest good archive of each kind."""
     return {kind: backup_set.archives[kind] for backup_set in reversed(sets) for kind in backup_set.good}
@@ -1619,10 +1624,15 @@ def differences_text(differences: Sequence[Difference]) -> str:
     return "\n".join([printable(f"{what:<40} {expected:<44} {found}") for what, expected, found in rows] + more)
 
 
+def only_counted(tables: Mapping[str, Any]) -> list[str]:
+    """List the tables of a fingerprint that have no hash."""
+    return [name for name, entry in tables.items() if not entry["hash"]]
+
+
 def proof_text(facts: Mapping[str, Any]) -> str:
     """Say how much of a database was compared: `11 tables, 70,432 rows`, and what was only counted."""
     tables = facts["tables"]
-    counted = [name for name, entry in tables.items() if not entry["hash"]]
+    counted = only_counted(tables)
     text = f"{len(tables)} tables, {sum(entry['rows'] for entry in tables.values()):,} rows"
     return text + (f"; only counted, not hashed: {names_shown(counted)}" if counted else "")
 
@@ -2157,7 +2167,7 @@ class Database:
                 said = pipeline(stages, env=job.server.env, sink=write, stall=settings.stall_seconds, keep_fds=job.lock)
             except ProgramError as error:
                 raise dump_failure(error, job.server) from error
-        counted = [name for name, entry in proof.get("tables", {}).items() if not entry["hash"]]
+        counted = only_counted(proof.get("tables", {}))
         if counted:
             log.warning("only counted, not hashed (FINGERPRINT_SECONDS, or no right to read them): %s", names_shown(counted))
         for line in re.findall(r"^pg_dump: warning: (.*)$", said, re.MULTILINE):
@@ -2675,7 +2685,7 @@ def refusal_to_delete(sets: Sequence[BackupSet], policy: Settings, now: datetime
     future = [s.id for s in sets if s.moment > now]
     if future:
         return f"sets are dated in the future ({names_shown(future)}): correct the clock, or remove them by hand if it was wrong then"
-    newest = next((s for s in sets if not s.lacks(policy.kinds)), None)
+    newest = newest_complete(sets, policy)
     if newest is None:
         return f"there is no complete set (one that holds {', '.join(policy.kinds)})" if sets else ""
     if now - newest.moment > STALE:
@@ -3241,6 +3251,8 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
     """Restore archives, or single tables, or undo the last restore; what was there before is kept."""
     if args.undo and (args.table or args.directory):
         raise UsageError("--undo takes back all that a restore replaced, or --only a KIND of it: leave out --table and --directory")
+    if args.table and (args.directory or set(args.only) - {"database"}):
+        raise UsageError("--table brings single tables of a database back: leave --undo, --directory and other kinds out")
     env, report = program_environment(settings), Report("restore", utc_now().strftime(ID_FORMAT))
     backup_dir = settings.backup_dir
     with contextlib.ExitStack() as undo:
@@ -3249,8 +3261,6 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
             lock = (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
             sweep_restores(settings)
         work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), backup_dir if lock else None))
-        if args.table and (args.undo or args.directory or set(args.only) - {"database"}):
-            raise UsageError("--table brings single tables of a database back: leave --undo, --directory and other kinds out")
         args.only = ["database"] if args.table else args.only
         archives = [] if args.undo else choose_archives(settings, args, env)
         kinds = [archive.kind for archive in archives]
@@ -3406,7 +3416,7 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
 def unhealthy_because(settings: Settings, known: Catalog, journal: Sequence[Mapping[str, Any]], max_age_hours: int) -> list[str]:
     """List why the backups are not healthy; nothing where they are."""
     reasons = []
-    newest = next((s for s in known.sets if not s.lacks(settings.kinds)), None)
+    newest = newest_complete(known.sets, settings)
     age = (utc_now() - newest.moment).total_seconds() if newest else 0
     if not newest:
         reasons.append("there is no complete set: backup_system.py backup")
@@ -3432,7 +3442,7 @@ def status_facts(settings: Settings, max_age_hours: int) -> dict[str, Any]:
     known, journal, now = catalog(settings.backup_dir), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
     reasons = unhealthy_because(settings, known, journal, max_age_hours)
-    newest = next((s for s in sets if not s.lacks(settings.kinds)), None)
+    newest = newest_complete(sets, settings)
     drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), None)
     recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < 30 * 86400]
     size = sum(archive.size_bytes for s in recent for archive in s.archives.values())
@@ -3566,7 +3576,7 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     bad = [f"{a.path.name} ({a.problem})" for s in sets for a in s.archives.values() if a.problem]
     if bad:
         yield "FAIL", "damage", f"{names_shown(bad)}: see list, and keep the other sets"
-    newest = next((s for s in sets if not s.lacks(settings.kinds)), None)
+    newest = newest_complete(sets, settings)
     age = (utc_now() - newest.moment).total_seconds() if newest else 0
     if not newest:
         yield "WARN", "newest set", "there is no complete backup yet: backup_system.py backup"

@@ -4277,16 +4277,21 @@ def test_one_file_is_enough_on_a_new_server(kind: str, app: App, server: Server)
     assert sorted(p.name for p in place.iterdir()) == sorted([TOOL.name, Path(file).name, "log"])
 
 
-def ask(app: App, answer: str) -> tuple[int, str]:
-    """Restore on a terminal, give an answer, and return the exit code and all that was shown."""
-    command = ["--env-file", str(app.env_file), "restore", "--backup", "latest", "--only", "database"]
-    child = pexpect.spawn(sys.executable, [str(TOOL), *command], env=clean_env(), timeout=30, encoding="utf-8")
-    child.expect("(?i)type .*: ?$")
+def answered(app: App, answer: str, prompt: str, *argv: str) -> tuple[int, str]:
+    """Run the tool on a terminal, answer its question, and return the exit code and all that was shown."""
+    command = [str(TOOL), "--env-file", str(app.env_file), *argv]
+    child = pexpect.spawn(sys.executable, command, env=clean_env(), timeout=30, encoding="utf-8")
+    child.expect(prompt)
     shown = child.before + child.after
     child.sendline(answer)
     child.expect(pexpect.EOF)
     child.close()
     return child.exitstatus, shown + child.before
+
+
+def ask(app: App, answer: str) -> tuple[int, str]:
+    """Restore the database on a terminal and give an answer."""
+    return answered(app, answer, "(?i)type .*: ?$", "restore", "--backup", "latest", "--only", "database")
 
 
 def test_a_live_database_is_replaced_only_by_its_name_typed_or_yes(app: App, server: Server) -> None:
@@ -6360,15 +6365,8 @@ def kept_marked(dbname: str) -> list[str]:
 
 
 def undone_on_terminal(app: App, answer: str) -> tuple[int, str]:
-    """Undo on a terminal, give an answer, and return the exit code and all that was shown."""
-    command = [str(TOOL), "--env-file", str(app.env_file), "restore", "--undo"]
-    child = pexpect.spawn(sys.executable, command, env=clean_env(), timeout=30, encoding="utf-8")
-    child.expect("(?i)type undo .*: ?$")
-    shown = child.before + child.after
-    child.sendline(answer)
-    child.expect(pexpect.EOF)
-    child.close()
-    return child.exitstatus, shown + child.before
+    """Undo on a terminal and give an answer."""
+    return answered(app, answer, "(?i)type undo .*: ?$", "restore", "--undo")
 
 
 def change_the_database_comment(app: App, comment: str) -> None:
