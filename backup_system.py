@@ -145,9 +145,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Give the gravest code: damage before failure before partly done."""
+        """Give the gravest code: damage before failure before partly done; a held lock or a signal alone is its own."""
         codes = {code for code, _ in self.problems}
-        return next((code for code in (DAMAGE, FAILED, USAGE, PARTLY) if code in codes), DONE)
+        return next((code for code in (DAMAGE, FAILED, USAGE, PARTLY) if code in codes), max(codes, default=DONE))
 
 
 def human_size(size: float) -> str:
@@ -2739,6 +2739,17 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
     return Plan(verdicts, refusal)
 
 
+# ==== 10. Off-site, alerts, metrics, status page ======================================================================
+
+# -- Off-site
+
+# -- Alerts
+
+# -- Metrics
+
+# -- Status page
+
+
 # ==== 11. Commands and command line ===================================================================================
 
 
@@ -2874,7 +2885,7 @@ def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
 def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     """Make one backup set."""
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
-    backup_dir, env, report = settings.backup_dir, program_environment(settings), Report("backup")
+    backup_dir, env, report = settings.backup_dir, program_environment(settings), args.report
     check_backup_dir(backup_dir)
     with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_partials(backup_dir)
@@ -3024,14 +3035,17 @@ def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str])
     """Check an archive on both levels and say what was done. Raise DamageError, or PartlyDone where a program is missing."""
     check_stored(archive)
     source = SOURCES[archive.kind]
-    script = not archive.sha256 and archive.kind == "database" and content_of(archive.path, env) == "sql"
-    detail = (SOURCES["roles"] if script else source).inspect(archive.path, settings, env)
+    try:
+        script = not archive.sha256 and archive.kind == "database" and content_of(archive.path, env) == "sql"
+        detail = (SOURCES["roles"] if script else source).inspect(archive.path, settings, env)
+    except FileNotFoundError:
+        raise DamageError(f"{archive.path.name} is lost: it went while it was read") from None
     return f"checksum, {detail}" if archive.sha256 else f"no checksum; {detail}"
 
 
 def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
-    report, env = Report("verify"), program_environment(settings)
+    report, env = args.report, program_environment(settings)
     marks: dict[str, str] = {}
     for archive in archives_to_verify(settings, args, report, env):
         name = archive.path.name
@@ -3096,7 +3110,7 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
 
 def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     """Show what retention keeps and deletes, with a reason per set, then delete."""
-    report = Report("cleanup")
+    report = args.report
     check_backup_dir(settings.backup_dir)
     lock = contextlib.nullcontext() if args.dry_run else locked(settings.backup_dir, "cleanup", settings.lock_wait_seconds)
     with lock, workspace(None) as work:
@@ -3253,7 +3267,8 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         raise UsageError("--undo takes back all that a restore replaced, or --only a KIND of it: leave out --table and --directory")
     if args.table and (args.directory or set(args.only) - {"database"}):
         raise UsageError("--table brings single tables of a database back: leave --undo, --directory and other kinds out")
-    env, report = program_environment(settings), Report("restore", utc_now().strftime(ID_FORMAT))
+    env, report = program_environment(settings), args.report
+    report.id = utc_now().strftime(ID_FORMAT)
     backup_dir = settings.backup_dir
     with contextlib.ExitStack() as undo:
         lock: tuple[int, ...] = ()
@@ -3381,7 +3396,7 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
 
 def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
     """Prove a set by restoring it beside everything that is live, compare it, time it, and remove it again."""
-    report, env = Report("drill"), program_environment(settings)
+    report, env = args.report, program_environment(settings)
     backup_dir = settings.backup_dir
     check_backup_dir(backup_dir)
     with locked(backup_dir, "drill", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
@@ -3709,6 +3724,10 @@ def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str]
         log.addHandler(handler)
 
 
+def follow_up(settings: Settings, report: Report) -> None:
+    """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem to the report."""
+
+
 def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     """Load the settings and run a subcommand."""
     flags = {"BACKUP_DIR": str(Path(args.backup_dir).absolute())} if args.backup_dir else {}
@@ -3716,18 +3735,24 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     log_file = open_log_file(settings, args) if args.command != "demo" else None
     set_up_log([stderr, log_file] if log_file else [stderr], settings.secret_values)
     log.debug("start: %s", shlex.join(sys.argv))
+    report = args.report = Report(args.command)
+    told = args.command in ("backup", "cleanup", "restore", "drill", "verify") and not getattr(args, "dry_run", False)
     try:
         code = args.function(settings, args)
     except BaseException as error:  # whatever ends a run leaves a record
-        if args.command in ("backup", "cleanup", "restore", "drill") and os.path.exists(settings.backup_dir / MARKER):
-            ended = error.exit_code if isinstance(error, BackupError) else 128 + error.number if isinstance(error, Stopped) else FAILED
+        ended = error.exit_code if isinstance(error, BackupError) else 128 + error.number if isinstance(error, Stopped) else FAILED
+        report.problems.append((ended, str(error) or repr(error)))
+        if told and args.command != "verify" and os.path.exists(settings.backup_dir / MARKER):
             with contextlib.suppress(OSError):
-                write_journal(settings.backup_dir, {"command": args.command, "exit_code": ended, "problems": [str(error) or repr(error)]})
+                write_journal(settings.backup_dir, {"command": args.command, "exit_code": ended, "problems": [report.problems[-1][1]]})
+        if told:
+            follow_up(settings, report)
         raise
+    if told:
+        follow_up(settings, report)
     if log_file and log_file.failed:
-        log.error("the log file could not be written; what was made is good")
-        return code or PARTLY
-    return code
+        report.problem("the log file could not be written; what was made is good")
+    return code or report.exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
