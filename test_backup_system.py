@@ -3019,7 +3019,7 @@ def test_a_signal_stops_the_children_and_removes_what_was_begun(name: str, code:
     waiting = start_held(app, held)
     configure(app, LOCK_WAIT_SECONDS="60")
     second = start_tool(app, "backup")
-    until(lambda: any(os.readlink(fd).endswith("/.lock") for fd in glob.glob(f"/proc/{second.pid}/fd/*")))
+    until(lambda: any(os.path.realpath(fd).endswith("/.lock") for fd in glob.glob(f"/proc/{second.pid}/fd/*")))
     for either in (second, waiting):  # the one that only waits for the lock obeys too
         either.send_signal(signal.Signals[name])
         assert finish(either, timeout=5).code == code
