@@ -35,6 +35,7 @@
 #
 # The parts for macOS (launchd, cron there) were tested for what they write, but not run on a Mac.
 # Bash 3.2 features only: macOS has no newer one.
+{ # bash runs nothing of a group before it has read its end: a script that was cut off anywhere does nothing
 set -euo pipefail
 umask 077
 
@@ -1402,4 +1403,6 @@ main() {
     fi
 }
 
-{ main "$@"; exit; }
+main "$@"
+exit
+}

@@ -5541,24 +5541,6 @@ def test_the_installer_is_clean_and_refuses_what_it_does_not_know(tmp_path: Path
         assert done.returncode == code and done.stdout[:5] == stdout and ("--frobnicate" in done.stderr) == bool(code)
 
 
-def test_a_prefix_of_the_installer_does_nothing(tmp_path: Path) -> None:
-    """A download that was cut: only the last line starts anything."""
-    text = INSTALLER.read_bytes().rstrip()
-    count = int(25 * SCALE)
-    ends = sorted({len(text) * n // count for n in range(count)} | set(range(len(text) - 8, len(text))))
-    (tmp_path / "bin").mkdir()
-    for name in ("python3", "mktemp", "rm", "mkdir"):
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/done\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    before = snapshot(tmp_path)
-    for end in ends:
-        (tmp_path / "cut.sh").write_bytes(text[:end])
-        done = subprocess.run(["bash", tmp_path / "cut.sh", "--demo"], capture_output=True, timeout=20, cwd=tmp_path,
-                              env=clean_env({"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}))
-        (tmp_path / "cut.sh").unlink()
-        assert done.stdout == b"" and b"Making" not in done.stderr and snapshot(tmp_path) == before, (end, done)
-
-
 # ---- The command line ------------------------------------------------------------------------------------------------
 
 COMMANDS = ("backup", "list", "verify", "restore", "cleanup", "check", "demo")
@@ -8532,21 +8514,55 @@ def test_the_installer_refuses_with_exit_2(options: list[str], phrase: str, chec
     assert phrase in run_installer(checkout, "--dry-run", *options, code=2).err and snapshot(checkout.parent) == before
 
 
-def test_a_script_cut_off_anywhere_installs_nothing(checkout: Path) -> None:
-    """A download that broke off: at every line's end, and at each of the last bytes."""
+# Bash reads each beginning of $1, from byte $2 on, as the inside of a group that is never closed. A few errors end it.
+INSTALL_CUTS = """
+LC_ALL=C
+for ((end = $2; end <= ${#1}; end++)); do
+    printf '%s\\n' "$end"
+    eval "{ printf 'ran\\n'
+${1:0:end}" && printf 'was complete\\n'
+done
+"""
+
+
+def test_a_script_cut_off_at_any_byte_runs_nothing() -> None:
+    """A download that broke off. Bash runs a group when it has read its end, and the whole script is one group.
+
+    So each beginning must leave the group open. Whole functions before the cut change nothing in that: only the piece
+    with the cut is read, again and again.
+    """
+    comment, group = re.split(rb"^(?={ )", INSTALLER.read_bytes(), maxsplit=1, flags=re.MULTILINE)
+    assert not [line for line in comment.splitlines() if line and not line.startswith(b"#")], "before it, only comments"
+    opening, _, inside = group.partition(b"\n")
+    assert opening.startswith(b"{ #") and inside.endswith(b"\n}\n")
+    pieces = re.split(rb"(?<=^}\n)", inside.removesuffix(b"}\n"), flags=re.MULTILINE)
+    for piece in pieces:
+        whole = subprocess.run(["bash", "-n"], input=b"{\n" + piece + b"\n}\n", capture_output=True)
+        assert (whole.returncode, whole.stderr) == (0, b""), piece
+        tried = 0
+        while tried <= len(piece):
+            bash = ["bash", "-c", INSTALL_CUTS, "bash", piece, str(tried)]
+            said = subprocess.run(bash, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_env()).stdout.split()
+            assert said and said == [b"%d" % end for end in range(tried, tried + len(said))], (piece, said[-3:])
+            tried += len(said)
+
+
+def test_a_script_that_was_cut_off_does_nothing_as_a_file(checkout: Path) -> None:
+    """The same with real files, at a few places and at each of the last bytes; whole it works."""
     text = (checkout / INSTALLER.name).read_bytes().rstrip()
-    ends = [match.end() for match in re.finditer(rb"\n", text)]
-    ends = [*random.Random(1).sample(ends, min(len(ends), int(150 * SCALE))), *range(len(text) - 30, len(text))]
-    root, cut = checkout.parent / "root", checkout / "cut.sh"
-    for end in ends:
+    cut, before = checkout / "cut.sh", snapshot(checkout.parent)
+
+    def run_cut(end: int) -> subprocess.CompletedProcess[bytes]:
         cut.write_bytes(text[:end])
-        done = subprocess.run(["bash", cut, "--root", root], capture_output=True, timeout=20, env=clean_env())
-        assert done.stdout == b"" and not root.exists() and not (checkout / ".env.backup").exists(), (end, done)
-    cut.write_bytes(text)
-    assert (
-        subprocess.run(["bash", cut, "--root", root], capture_output=True, env=clean_env()).returncode == 0
-        and root.exists()
-    )
+        options = ["--root", checkout.parent / "root"]
+        done = subprocess.run(["bash", cut, *options], capture_output=True, timeout=20, cwd=checkout, env=clean_env())
+        cut.unlink()
+        return done
+
+    for end in (*random.Random(1).sample(range(len(text)), int(15 * SCALE)), *range(len(text) - 12, len(text))):
+        done = run_cut(end)
+        assert done.stdout == b"" and snapshot(checkout.parent) == before, (end, done)
+    assert run_cut(len(text)).returncode == 0 and snapshot(checkout.parent) != before
 
 
 def test_the_installer_uses_only_what_bash_3_2_knows() -> None:
@@ -8571,7 +8587,7 @@ def test_the_installer_uses_only_what_bash_3_2_knows() -> None:
         r"\[-1\]",
     ):
         assert not re.search(newer, text), newer
-    assert text.endswith('\n{ main "$@"; exit; }\n')
+    assert text.endswith('\nmain "$@"\nexit\n}\n')
 
 
 def test_the_plists_are_valid_launchd(checkout: Path) -> None:
