@@ -9124,3 +9124,31 @@ def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machin
     the_password_can_be_a_credential_of_systemd(machine)
     a_line_of_cron_yields_to_an_active_timer(machine)
     uninstalling_leaves_no_trace_in_systemd(machine)
+
+
+# ---- Installer: the documents, typed on a machine; a real sudo; a swap that the units may not finish -------------------
+
+
+@pytest.mark.parametrize("died", ["between the renames", "while it unpacked"])
+def test_a_run_that_may_not_finish_a_restore_says_how_and_backs_up_the_rest(died: str, offline_app: App) -> None:
+    """FAULTS 68: the backup's user may only read APP_DIR; what it cannot finish is left for a run that can."""
+    app, qr = offline_app, offline_app.qr_dir
+    new, before = (qr.with_name(name) for name in (".qr_codes.restoring-20250101T000000Z", "qr_codes.before-20250101T000000Z"))
+    pictures = tree(qr)
+    shutil.copytree(qr, new)
+    if died == "between the renames":
+        qr.rename(before)
+    note = app.backup_dir / ".swap.json"
+    write_private(note, json.dumps({"version": 1, "new": str(new), "live": str(qr), "before": str(before)}))
+    with mounting(app.app_dir, "--bind", str(app.app_dir)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", app.app_dir], check=True)
+        if died == "between the renames":
+            told = tool_fails(3, "may not finish it (Read-only file system)", app, "backup")
+        else:
+            told = tool_ok(app, "backup")
+        assert archives(app, "files") and note.exists() and new.exists(), told
+    for command in re.findall(r"as root: (mv .*)$", told.err, re.MULTILINE):
+        subprocess.run(["sh", "-ec", command], check=True)
+    tool_ok(app, "backup")
+    assert tree(qr) == pictures and not leftovers(app)
+    assert ("may not finish" in told.err) == (died == "between the renames")
