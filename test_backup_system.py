@@ -9138,17 +9138,17 @@ def test_a_run_that_may_not_finish_a_restore_says_how_and_backs_up_the_rest(died
     shutil.copytree(qr, new)
     if died == "between the renames":
         qr.rename(before)
-    note = app.backup_dir / ".swap.json"
+    note, command = app.backup_dir / ".swap.json", ("backup", "--only", "qr_codes", "--only", "files")
     write_private(note, json.dumps({"version": 1, "new": str(new), "live": str(qr), "before": str(before)}))
     with mounting(app.app_dir, "--bind", str(app.app_dir)):
         subprocess.run(["mount", "-o", "remount,ro,bind", app.app_dir], check=True)
         if died == "between the renames":
-            told = tool_fails(3, "may not finish it (Read-only file system)", app, "backup")
+            told = tool_fails(3, "may not finish it (Read-only file system)", app, *command)
         else:
-            told = tool_ok(app, "backup")
+            told = tool_ok(app, *command)
         assert archives(app, "files") and note.exists() and new.exists(), told
-    for command in re.findall(r"as root: (mv .*)$", told.err, re.MULTILINE):
-        subprocess.run(["sh", "-ec", command], check=True)
-    tool_ok(app, "backup")
+    for line in re.findall(r"as root: (mv .*)$", told.err, re.MULTILINE):
+        subprocess.run(["sh", "-ec", line], check=True)
+    tool_ok(app, *command)
     assert tree(qr) == pictures and not leftovers(app)
     assert ("may not finish" in told.err) == (died == "between the renames")
