@@ -597,6 +597,7 @@ claim_directory() {
     if [ "$owner" = "$run_user" ] || [ "$run_user" = root ] || [ -n "$root" ]; then return; fi
     if [ "$owner" = root ] && [ -z "$foreign" ]; then
         as_root chown -R -h "$run_user:$(group_of "$run_user")" "$place"
+        as_root chmod o= "$place"
         outcome updated "$place is now $run_user's"
     elif ! can_user test -w "$place"; then
         die "$name $place belongs to $owner, and $run_user runs the backups: use --user $owner, or another directory," \
