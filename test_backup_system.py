@@ -8521,7 +8521,7 @@ LC_ALL=C
 for ((end = $2; end <= ${#1}; end++)); do
     printf '%s\\n' "$end"
     eval "{ printf 'ran\\n'
-${1:0:end}" && printf 'was complete\\n'
+${1:0:end}"
 done
 """
 
