@@ -9108,3 +9108,65 @@ def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machin
     the_password_can_be_a_credential_of_systemd(machine)
     a_line_of_cron_yields_to_an_active_timer(machine)
     uninstalling_leaves_no_trace_in_systemd(machine)
+
+
+# ---- Status page -----------------------------------------------------------------------------------------------------
+
+PAGE_DAY = datetime.timedelta(days=1)
+PAGE_NIGHT = datetime.datetime(2026, 11, 24, 1, 0, 4, tzinfo=datetime.timezone.utc)  # the newest set of the made-up year
+
+
+def page_set(backup_dir: Path, moment: datetime.datetime, kinds: tuple[str, ...] = KINDS, scale: float = 1.0,
+             seconds: float = 8.0) -> None:
+    """Put a set on the disk that looks as large as a real one: its archives are holes."""
+    set_id = stamp(moment)
+    for kind, size in zip(KINDS, (41e6, 900, 12e6, 4100)):
+        if kind in kinds:
+            path = backup_dir / PLACES[kind].format(set_id)
+            facts = json.loads(sidecar_text(path, set_id, kind, KINDS))
+            facts |= {"size_bytes": int(size * scale), "duration_seconds": round(seconds * size / 53e6, 3)}
+            write_private(path, "")
+            os.truncate(path, facts["size_bytes"])
+            path.with_name(path.name + ".json").write_text(json.dumps(facts))
+
+
+def page_year(app: App, last: datetime.datetime = PAGE_NIGHT, harm: bool = False) -> None:
+    """Make the history of a year: growing sets, thinned by retention, drills and verifies, nights that failed, a gap.
+
+    With harm: an archive that was found damaged, a set without its QR codes, one that shrank, and a last run that failed.
+    """
+    chosen, lines = random.Random(2026), []
+
+    def tell(moment: datetime.datetime, command: str, **facts: object) -> None:
+        lines.append({"time": moment.isoformat(timespec="seconds"), "command": command, "exit_code": 0, "problems": []} | facts)
+
+    nights = [last - n * PAGE_DAY for n in range(352)][::-1]
+    sets = [backup_system.BackupSet(stamp(night), {k: archive_of(stamp(night), k) for k in KINDS}, KINDS) for night in nights[::-1]]
+    kept = {v.set.id for v in backup_system.plan_cleanup(sets, backup_system.Settings(), last).verdicts if v.keep}
+    for number, night in enumerate(nights):
+        age, set_id = (last - night).days, stamp(night)
+        if 331 >= age >= 328:  # the holidays: the machine was off
+            continue
+        if age in (203, 141, 67):
+            tell(night, "backup", id=set_id, exit_code=1, problems=["database not backed up"], made=[])
+            continue
+        tell(night, "backup", id=set_id, made=["archive"], exit_code=3 if age == 96 else 0)
+        if set_id in kept:
+            grown = (0.45 + number / 640) * chosen.uniform(0.985, 1.015)
+            kinds = tuple(k for k in KINDS if k != "qr_codes") if harm and age == 3 else KINDS
+            page_set(app.backup_dir, night, kinds, grown * (4.9 if harm and age == 55 else 1), 6 + grown * chosen.uniform(3, 4.5))
+            names = {PLACES[kind].format(set_id).rpartition("/")[2]: "" for kind in kinds}
+            if age > 7 or age in (1, 4, 5):
+                bad = {next(iter(names)): "its SHA-256 is 5f1d0e..., the sidecar says 77aa31..."} if harm and age == 5 else {}
+                tell(night + 0.2 * PAGE_DAY, "verify", archives=names | bad)
+            if age in (2, 30, 85, 116, 177, 238, 298):
+                steps = {"verify database": 0.4, "database": 14.2, "qr_codes": 3.1, "files": 0.1}
+                tell(night + 0.1 * PAGE_DAY, "drill", id=set_id, set=set_id, identical=True, recovery_seconds=17.4, seconds=21.0,
+                     proof="10 tables, 128,825 rows", steps=steps, archives=names)
+    if harm:
+        tell(last, "backup", id=stamp(last), exit_code=3, made=["archive"],
+             problems=['qr_codes was not backed up: /opt/arrivapp/backend/qr_codes cannot be read: Permission denied'])
+        (path,) = app.backup_dir.glob(f"database/*db_{stamp(last - PAGE_DAY)}*.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"shrunk": "28825 rows before, 1204 now (95 % fewer)"}))
+    with (app.backup_dir / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in sorted(lines, key=lambda line: line["time"]))
