@@ -2775,7 +2775,8 @@ body { background: var(--page); color: var(--ink); padding: 2rem 1rem 3rem; over
 body > * { max-width: 66rem; margin: 0 auto 1.25rem } main { display: grid; gap: 1.25rem; grid-template-columns: minmax(0, 1fr) }
 header, section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.5rem }
 .good-page { background: var(--good-page); border-color: var(--good) } .bad-page { background: var(--bad-page); border-color: var(--bad) }
-h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: .01em } h2 { font-size: 1.15rem; line-height: 1.3; margin-bottom: 1rem } h2 + .soft { margin: -.7rem 0 1rem }
+h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: .01em } h2 { font-size: 1.15rem; line-height: 1.3; margin-bottom: 1rem }
+h2 + .soft { margin: -.7rem 0 1rem }
 h1 small { display: block; font-size: .95rem; font-weight: 500; color: var(--soft); letter-spacing: 0; margin-bottom: .3rem }
 header > svg { float: left; width: 3.6rem; height: 3.6rem; margin-right: 1.1rem } header > :nth-child(3) { clear: both; padding-top: 1rem }
 p + *, ul + p, table + p { margin-top: .7rem } * + h2 { margin-top: 1.6rem } ul { padding-left: 1.2rem } li + li { margin-top: .25rem }
@@ -2786,30 +2787,37 @@ code { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sa
 .cards div { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.1rem 1.5rem }
 .cards dt { font-size: .9rem } .cards dd b { display: block; font-size: 1.2rem; line-height: 1.35; margin: .15rem 0 }
 .cards dd { font-size: .9rem; color: var(--soft) } .cards dd b:not([class]) { color: var(--ink) }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.25rem } section .pair { column-gap: 2.5rem }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.25rem }
+section .pair { column-gap: 2.5rem }
 .months { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.4rem, 1fr)); gap: 1.25rem 1rem; margin-bottom: 1.25rem }
 .months figcaption { font-size: .9rem; font-weight: 600; padding: 0 0 .35rem 12.5% } .months svg { display: block; width: 100% }
 .months text { font-size: 8.5px; fill: var(--soft); text-anchor: end }
-.legend { list-style: none; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: .35rem 1rem; font-size: .9rem }
-.legend li { margin: 0 } .legend svg { width: 16px; height: 16px; vertical-align: -3px; margin-right: .45rem }
-.fill { fill: currentColor } .ring { fill: none; stroke: currentColor; stroke-width: 1.5 } .sign { fill: none; stroke: var(--on); stroke-width: 2; stroke-linecap: round }
-.sign.own { stroke: currentColor } .mild { color: var(--mild) } .blank { color: var(--line) } .hide { position: absolute; width: 0; height: 0 }
-.plot figcaption { display: flex; justify-content: space-between; gap: 1rem; margin-bottom: 1.6rem } .plot figcaption b { color: var(--ink) }
-.area { position: relative; height: 11rem; margin: 0 .8rem 2.9rem 4.2rem; font-size: .8rem; line-height: 1.2; color: var(--soft); white-space: nowrap }
-.area svg { position: absolute; width: 100%; height: 100%; overflow: visible } .area span { position: absolute }
-.area path { fill: none; vector-effect: non-scaling-stroke; stroke: var(--plot); stroke-width: 1.5; stroke-linecap: round; stroke-linejoin: round }
-.area .grid { stroke: var(--line); stroke-width: 1 } .area .dots { stroke-width: 6 } .area .many { stroke-width: 3 } .area .far { stroke: var(--warn) }
-.y { right: 100%; padding-right: .6rem; transform: translateY(50%) } .x { top: 100%; padding-top: .5rem; transform: translateX(-50%); text-align: center }
-.far-out { bottom: 100%; padding-bottom: .3rem }
-table { border-collapse: collapse; width: 100%; font-size: .95rem } th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; font-weight: 400 }
-tbody th { white-space: nowrap } thead th { font-size: .85rem } tbody tr { border-top: 1px solid var(--line) } tbody th { color: var(--ink) } td:last-child, th:last-child { padding-right: 0 }
-td:not(:last-child) { white-space: nowrap }
-.bar { display: block; height: 5px; border-radius: 3px; background: var(--line); margin-top: .35rem } .bar i { display: block; height: 100%; border-radius: 3px; background: currentColor }
-.steps dt { font-size: .9rem; margin-top: .9rem } .steps code { display: block; background: var(--page); border-radius: 8px; padding: .55rem .8rem; margin-top: .2rem }
-@media (max-width: 30rem) { body { padding: 1rem .75rem 2rem } header, section, .cards div { padding: 1.1rem } .months { grid-template-columns: 1fr 1fr } .cards { gap: .75rem } }
-@media print { :root { color-scheme: light; --page: #ffffff } html { font-size: 10.5px } body { padding: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact }
-  header, section, .cards div { break-inside: avoid; padding: 1rem } .cards { grid-template-columns: 1fr 1fr 1fr; gap: .6rem } body > * { margin-bottom: .8rem }
-  .months { grid-template-columns: repeat(6, 1fr) } .steps code { border: 1px solid var(--line) } .pair { grid-template-columns: 1fr 1fr; gap: .8rem } }
+.legend { list-style: none; padding: 0; display: grid; gap: .35rem 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)) } .legend li { margin: 0; font-size: .9rem }
+.legend svg { width: 16px; height: 16px; vertical-align: -3px; margin-right: .45rem } .fill { fill: currentColor }
+.ring { fill: none; stroke: currentColor; stroke-width: 1.5 }
+.sign { fill: none; stroke: var(--on); stroke-width: 2; stroke-linecap: round } .sign.own { stroke: currentColor }
+.mild { color: var(--mild) } .blank { color: var(--line) } .hide { position: absolute; width: 0; height: 0 }
+.plot figcaption { display: flex; justify-content: space-between; gap: 1rem; margin-bottom: 1.6rem }
+.plot figcaption b { color: var(--ink) }
+.area { position: relative; height: 11rem; margin: 0 .8rem 2.9rem 4.2rem; font-size: .8rem; line-height: 1.2; color: var(--soft);
+  white-space: nowrap } .area svg { position: absolute; width: 100%; height: 100%; overflow: visible } .area span { position: absolute }
+.area path { fill: none; vector-effect: non-scaling-stroke; stroke: var(--plot); stroke-width: 1.5; stroke-linecap: round }
+.area .grid { stroke: var(--line); stroke-width: 1 } .area .dots { stroke-width: 6 } .area .many { stroke-width: 3 }
+.area .far { stroke: var(--warn) } .y { right: 100%; padding-right: .6rem; transform: translateY(50%) }
+.x { top: 100%; padding-top: .5rem; transform: translateX(-50%); text-align: center } .far-out { bottom: 100%; padding-bottom: .3rem }
+table { border-collapse: collapse; width: 100%; font-size: .95rem }
+th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; font-weight: 400 } tbody th { white-space: nowrap }
+thead th { font-size: .85rem } tbody tr { border-top: 1px solid var(--line) } tbody th { color: var(--ink) }
+td:last-child, th:last-child { padding-right: 0 } td:not(:last-child) { white-space: nowrap }
+.steps dt { font-size: .9rem; margin-top: .9rem }
+.steps code { display: block; background: var(--page); border-radius: 8px; padding: .55rem .8rem; margin-top: .2rem }
+@media (max-width: 30rem) { body { padding: 1rem .75rem 2rem } header, section, .cards div { padding: 1.1rem }
+  .months { grid-template-columns: 1fr 1fr } .cards { gap: .75rem } }
+@media print { :root { color-scheme: light; --page: #ffffff } html { font-size: 10.5px } body { padding: 0; print-color-adjust: exact }
+  header, section, .cards div { break-inside: avoid; padding: 1rem } .cards { grid-template-columns: 1fr 1fr 1fr; gap: .6rem }
+  body > * { margin-bottom: .8rem } .months { grid-template-columns: repeat(6, 1fr) } .steps code { border: 1px solid var(--line) }
+  .pair { grid-template-columns: 1fr 1fr; gap: .8rem } }
 """
 SQUARE = '<rect class="fill" width="16" height="16" rx="3"/>'
 RING = '<rect class="ring" x=".75" y=".75" width="14.5" height="14.5" rx="2.5"/>'
@@ -2832,8 +2840,8 @@ LONG_GAP = datetime.timedelta(days=40)  # retention leaves one set a month; a li
 
 
 def esc(text: object) -> str:
-    """Make text from outside (names, messages, the journal) safe to stand in HTML."""
-    return html.escape(printable(str(text)))
+    """Make text from outside (names, messages, the journal) safe to stand in HTML, and cut what has no end."""
+    return html.escape(printable(str(text)[:1000]))
 
 
 def number(value: object) -> float:
@@ -2920,14 +2928,6 @@ def calendar(states: Mapping[datetime.date, str], today: datetime.date) -> str:
                    f'<div class="months">{"".join(calendar_month(month, shown) for month in months)}</div><ul class="legend">{legend}</ul>')  # fmt: skip
 
 
-def date_marks(first: datetime.datetime, last: datetime.datetime) -> list[datetime.datetime]:
-    """Choose up to five midnights for a time axis: firsts of months, or single days in a short span."""
-    days = [datetime.datetime.combine((first + datetime.timedelta(days=n)).date(), datetime.time(), first.tzinfo) for n in range(1, (last - first).days + 2)]
-    months = [day for day in days if day.day == 1]
-    marks = [day for day in (months if len(months) > 2 else days) if day <= last]
-    return marks[::-1][:: len(marks) // 6 + 1][::-1]
-
-
 def chart(title: str, points: Sequence[tuple[datetime.datetime, float]], until: datetime.datetime, steps: Sequence[float],
           text: Callable[[float], str]) -> str:  # fmt: skip
     """Plot figures over time, oldest first. One far above the others stands on the upper edge and is named there.
@@ -2940,7 +2940,7 @@ def chart(title: str, points: Sequence[tuple[datetime.datetime, float]], until: 
     top = values[-1] if len(values) < 10 or values[-1] <= 4 * usual else 1.5 * usual
     step = next(step for step in steps if top <= 4 * step)
     ticks = [step * n for n in range(max(1, -int(-top // step)) + 1)]
-    def across(moment: datetime.datetime) -> float:
+    def across(moment: datetime.datetime) -> int:
         return round((moment - first) / (last - first) * 1000)
     def down(value: float) -> int:
         return 200 - round(200 * min(value, ticks[-1]) / ticks[-1])
@@ -2953,7 +2953,9 @@ def chart(title: str, points: Sequence[tuple[datetime.datetime, float]], until: 
         before = moment
     grid = "".join(f"M0 {down(tick)}H1000" for tick in ticks)
     labels = [f'<span class="y" style="bottom:{100 * n / (len(ticks) - 1):.0f}%">{text(tick)}</span>' for n, tick in enumerate(ticks)]
-    labels += [f'<span class="x" style="left:{across(day) / 10}%">{day.day} {day:%b}<br>{day:%Y}</span>' for day in date_marks(first, last)]
+    for n in range(5):
+        day = first + (last - first) * n / 4
+        labels.append(f'<span class="x" style="left:{25 * n}%">{day.day} {day:%b}<br>{day:%Y}</span>')
     when, most = max(points, key=lambda point: point[1])
     if far:
         side = "left" if across(when) < 500 else "right"
@@ -2978,24 +2980,15 @@ def charts(sets: Sequence[BackupSet], kinds: Sequence[str], until: datetime.date
                    chart("Time it took", times, until.astimezone(), TIME_STEPS, seconds_text), "</div>")  # fmt: skip
 
 
-def drill_verdict(drill: Mapping[str, Any]) -> tuple[str, str]:
-    """Say how the last drill ended, in a word and in detail."""
-    if not drill:
-        return '<span class="warn">never</span>', "it restores and compares: <code>backup_system.py drill</code>"
-    word = '<span class="good">&#10003; identical</span>' if drill.get("identical") is True else '<span class="bad">&#10007; NOT IDENTICAL</span>'
-    return word, f"{moment_text(datetime.datetime.fromisoformat(drill['time']))}: {esc(drill.get('proof'))}"
-
-
 def recovery(drill: Mapping[str, Any], kinds: Sequence[str]) -> str:
     """Hold what the last drill measured against the times that the runbook promises."""
     steps, rows = drill.get("steps") if isinstance(drill.get("steps"), dict) else {}, []
     for title, kind, target, promise in TARGETS:
         seconds = number(steps.get(kind))
-        kept, share = seconds <= target, min(100, 100 * seconds / target)
-        bar = f'<span class="bar {"good" if kept else "bad"}" aria-hidden="true"><i style="width:{max(1, share):.0f}%"></i></span>'
-        measured = f'{seconds_text(seconds)}, <span class="{"good" if kept else "bad"}">{"&#10003; in time" if kept else "&#10007; TOO SLOW"}</span>{bar}'
-        rows += [(title, promise, measured if kind in steps else "not measured")] * (kind in kinds)
-    return section("Recovery", table(("What is lost", "Back within", "The last drill took"), [*rows, ("The whole server", "2-4 hours", "a drill cannot measure it")]),
+        word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
+        rows += [(title, promise, f"{seconds_text(seconds)}, {word}" if kind in steps else "not measured")] * (kind in kinds)
+    rows.append(("The whole server", "2-4 hours", "no drill can measure it"))
+    return section("Recovery", table(("What is lost", "Back within", "The last drill took"), rows),
                    '<p class="soft">The time for people comes on top of what the drill took.</p>')  # fmt: skip
 
 
@@ -3019,56 +3012,60 @@ def restore_section(newest: BackupSet | None, settings: Settings) -> str:
     script = shlex.join(["python3", str(HERE / "backup_system.py"), *(["--env-file", str(settings.env_file)] if own else [])])
     steps = [("What is there", "list")]
     if newest:
-        restore = f"restore --backup {newest.id}"
-        steps += [("Everything", restore), ("Only the database", f"{restore} --only database"), ("Only the QR codes", f"{restore} --only qr_codes"),
-                  ("Only the configuration", f"{restore} --only files"), ("Back to what was there before the restore", "restore --undo")]  # fmt: skip
-    told = "".join(f"<dt>{title}</dt><dd><code>{esc(script)} {words}</code></dd>" for title, words in steps
-                   if words.rpartition("--only ")[2] in (*settings.kinds, words))  # fmt: skip
+        only = [(f"{title} only", f"restore --backup {newest.id} --only {kind}") for title, kind, *_ in TARGETS if kind in settings.kinds]
+        steps += [("Everything", f"restore --backup {newest.id}"), *only, ("Back to what was there before the restore", "restore --undo")]
+    told = "".join(f"<dt>{title}</dt><dd><code>{esc(script)} {words}</code></dd>" for title, words in steps)
     return section("To bring it back", "<p>On the server, in a terminal: a restore asks before it replaces anything, and keeps what was there. "
                    f"For the worst day there is the runbook, step by step: <code>{esc(HERE / 'DISASTER_RECOVERY.md')}</code></p>",
                    f'<dl class="steps">{told}</dl>')  # fmt: skip
 
 
-def verdict_header(facts: Mapping[str, Any], newest: BackupSet | None, now: datetime.datetime, max_age_hours: int) -> str:
-    """Begin the page: the verdict and its reasons, when that was, and until when it is worth anything."""
-    word, kind, sign = ("HEALTHY", "good", "verified") if facts["healthy"] else ("NOT HEALTHY", "bad", "bad")
-    told = "".join(f"<li>{esc(reason)}</li>" for reason in facts["reasons"])
-    until = (newest.moment if newest and facts["healthy"] else now) + datetime.timedelta(hours=max_age_hours)
-    return (f'<header class="{kind}-page"><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{sign}"/></svg>'
-            f'<h1><small>ArrivApp backups on {esc(os.uname().nodename)}</small><span class="{kind}">{word}</span></h1>'
-            f'{f"<ul>{told}</ul>" if told else "<p>The backups are there, they are new enough, and nothing is known to be wrong with them.</p>"}'
-            f"<p>Written <b>{moment_text(now)}</b>. Believe it until <b>{moment_text(until)}</b>: an older page proves nothing, for whatever stopped "
-            "the backups has stopped this page too. Then ask the server: <code>backup_system.py status</code></p></header>")  # fmt: skip
+def cards(facts: Mapping[str, Any], newest: BackupSet | None, drill: Mapping[str, Any]) -> str:
+    """Show the figures that matter most, each with a word of explanation."""
+    verify, free, per_day = facts.get("last_verify"), facts.get("free_bytes"), facts.get("bytes_per_day")
+    never, rows = '<span class="warn">never</span>', [("Newest complete set", '<span class="bad">none</span>', "backup_system.py backup")]
+    if newest:
+        rows = [("Newest complete set", moment_text(newest.moment), f"{newest.id}, {human_size(sum(a.size_bytes for a in newest.archives.values()))}")]
+    if drill:
+        word = '<span class="good">&#10003; identical</span>' if drill.get("identical") is True else '<span class="bad">&#10007; NOT IDENTICAL</span>'
+        rows.append(("Last drill", word, f"{moment_text(datetime.datetime.fromisoformat(drill['time']))}: {esc(drill.get('proof'))}"))
+    else:
+        rows.append(("Last drill", never, "it restores and compares: backup_system.py drill"))
+    rows += [("Last verify", moment_text(datetime.datetime.fromisoformat(verify)) if verify else never, "each byte, as it is stored"),
+             ("Sets", str(facts.get("sets", "unknown")), ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())),
+             ("Free space", human_size(free) if free is not None else "unknown",
+              f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else "")]  # fmt: skip
+    for name, found in (facts.get("offsite") or {}).items():
+        text = f"newest there {human_age(number(found.get('age_seconds')))} old, {human_age(number(found.get('lag_seconds')))} behind"
+        rows.append((f"Off-site: {esc(name)}", esc(found.get("id") or "nothing yet"), text))
+    if not facts.get("offsite"):
+        rows.append(("Off-site copies", '<span class="warn">not set up</span>', "if this machine is lost, so are the backups"))
+    return '<dl class="cards">' + "".join(f"<div><dt>{title}</dt><dd><b>{value}</b>{text}</dd></div>" for title, value, text in rows) + "</dl>"
 
 
 def status_page(facts: Mapping[str, Any], sets: Sequence[BackupSet], plan: Plan, journal: Sequence[Mapping[str, Any]], settings: Settings,
                 now: datetime.datetime, max_age_hours: int) -> str:  # fmt: skip
-    """Write how the backups stand as one page that needs nothing else: no script, no other file. Pure."""
-    newest, verify = newest_complete(sets, settings), facts.get("last_verify")
+    """Write how the backups stand as one page that needs nothing else, no script and no other file. Pure."""
+    sets = [s for s in sets if 1970 < s.moment.year < 9999]  # the others have no local time
+    newest, reasons, host = newest_complete(sets, settings), facts["reasons"], esc(facts.get("host", ""))
     drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), {})
-    full = f"full in {facts['days_until_full']} days at {human_size(facts['bytes_per_day'])} a day" if facts.get("bytes_per_day") else ""
-    cards = [("Newest complete set", '<span class="bad">none</span>', "make one: <code>backup_system.py backup</code>"),
-             ("Last drill", *drill_verdict(drill)),
-             ("Last verify", moment_text(datetime.datetime.fromisoformat(verify)) if verify else '<span class="warn">never</span>', "each byte, as it is stored"),
-             ("Sets", str(len(sets)), ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())),
-             ("Free space", human_size(facts.get("free_bytes", 0)), full)]  # fmt: skip
-    if newest:
-        size = human_size(sum(archive.size_bytes for archive in newest.archives.values()))
-        cards[0] = (cards[0][0], moment_text(newest.moment), f"{newest.id}, {size}")
-    for name, found in (facts.get("offsite") or {}).items():
-        text = f"newest there {human_age(number(found.get('age_seconds')))} old, {human_age(number(found.get('lag_seconds')))} behind"
-        cards.append((f"Off-site: {esc(name)}", esc(found.get("id") or "nothing yet"), text))
-    if not facts.get("offsite"):
-        cards.append(("Off-site copies", '<span class="warn">not set up</span>', "if this machine is lost, so are the backups"))
-    shown = "".join(f"<div><dt>{title}</dt><dd><b>{value}</b>{text}</dd></div>" for title, value, text in cards)
+    word, kind, sign = ("HEALTHY", "good", "verified") if facts["healthy"] else ("NOT HEALTHY", "bad", "bad")
+    told = "".join(f"<li>{esc(reason)}</li>" for reason in [*reasons[:20], *([f"and {len(reasons) - 20} more"] if len(reasons) > 20 else [])])
+    told = f"<ul>{told}</ul>" if told else "<p>The backups are there, they are new enough, and nothing is known to be wrong with them.</p>"
+    until = (newest.moment if newest and facts["healthy"] else now) + datetime.timedelta(hours=max_age_hours)
     symbols = "".join(f'<g id="{state}" class="{colour}">{drawing}</g>' for state, (colour, drawing, _) in DAYS.items())
-    word = "HEALTHY" if facts["healthy"] else "NOT HEALTHY"
-    return (PAGE_HEAD % (word, esc(os.uname().nodename), PAGE_STYLE) + f'<svg class="hide" aria-hidden="true"><defs>{symbols}</defs></svg>'
-            + verdict_header(facts, newest, now, max_age_hours) + f'<main><dl class="cards">{shown}</dl>'
-            + calendar(day_states(sets, journal, settings.kinds), now.astimezone().date()) + charts(sets, settings.kinds, now)
-            + f'<div class="pair">{recovery(drill, settings.kinds)}{cleanup_section(plan, facts, settings.keep_before_days)}</div>'
-            + f"{restore_section(newest, settings)}</main>"
-            + f"<footer>ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>\n")  # fmt: skip
+    return f"""{PAGE_HEAD % (word, host, PAGE_STYLE)}<svg class="hide" aria-hidden="true"><defs>{symbols}</defs></svg>
+<header class="{kind}-page"><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{sign}"/></svg>
+<h1><small>ArrivApp backups on {host}</small><span class="{kind}">{word}</span></h1>{told}
+<p>Written <b>{moment_text(now)}</b>. Believe it until <b>{moment_text(until)}</b>: an older page proves nothing, for whatever stopped
+the backups has stopped this page too. Then ask the server: <code>backup_system.py status</code></p></header>
+<main>{cards(facts, newest, drill)}
+{calendar(day_states(sets, journal, settings.kinds), now.astimezone().date())}
+{charts(sets, settings.kinds, now)}
+<div class="pair">{recovery(drill, settings.kinds)}{cleanup_section(plan, facts, settings.keep_before_days)}</div>
+{restore_section(newest, settings)}</main>
+<footer>ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>
+"""
 
 
 def write_page(path: Path, page: str) -> None:
@@ -3841,8 +3838,8 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"kept aside           {facts['kept_complaint']}"
 
 
-def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Report) -> None:
-    """Write the status page; where the backups cannot even be looked at, that is what it says."""
+def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Report) -> dict[str, Any]:
+    """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
     known, journal, facts = Catalog([], [], {}), [], {}
     try:
         known, journal = catalog(settings.backup_dir), list(read_journal(settings.backup_dir))
@@ -3852,12 +3849,13 @@ def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Rep
     if report.command == "backup" and report.exit_code and facts["healthy"]:  # where not even the journal could be written
         facts |= {"healthy": False, "reasons": [f"the last backup failed: {message}" for _, message in report.problems]}
     facts["reasons"] = [starred(reason, settings.secret_values) for reason in facts["reasons"]]
-    now = utc_now()
+    now, told = utc_now(), {**facts, "host": os.uname().nodename}
     try:
-        write_page(path, status_page(facts, known.sets, plan_cleanup(known.sets, settings, now), journal, settings, now, max_age_hours))
+        write_page(path, status_page(told, known.sets, plan_cleanup(known.sets, settings, now), journal, settings, now, max_age_hours))
         log.debug("status page written: %s", path)
     except OSError as error:
-        report.problem(f"the status page {path} could not be written: {error.strerror}; the one before stays (see STATUS_PAGE)")
+        report.problem(f"the status page {path} could not be written: {error.strerror}: make its directory, writable for this user")
+    return facts
 
 
 def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
@@ -3866,9 +3864,9 @@ def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
         accepted = find_set(catalog(settings.backup_dir).sets, args.accept, ()).id  # never the word latest, which is greater than every id
         write_journal(settings.backup_dir, {"command": "accept", "id": accepted})
         log.info("accepted: the sets up to %s are as large as they should be", accepted)
-    if args.html:
-        publish_page(settings, args.html.absolute(), args.max_age, args.report)
-    facts = status_facts(settings, args.max_age)
+    facts = publish_page(settings, args.html.absolute(), args.max_age, args.report) if args.html else status_facts(settings, args.max_age)
+    if "sets" not in facts:
+        raise BackupError(facts["reasons"][0])
     say(json.dumps(facts, indent=1) if args.json else "\n".join(status_lines(facts)))
     return DONE if facts["healthy"] else FAILED
 
@@ -3932,6 +3930,10 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     backup_dir, log_dir = settings.backup_dir, settings.log_dir
     writable = os.access(log_dir, os.W_OK)
     yield "OK" if writable else "WARN", "LOG_DIR", f"{log_dir}" + ("" if writable else " cannot be written: messages go to stderr only")
+    if settings.status_page:
+        place = settings.status_page.parent
+        writable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        yield "OK" if writable else "FAIL", "STATUS_PAGE", f"{settings.status_page}" + ("" if writable else f": this user cannot write in {place}")
     try:
         check_backup_dir(backup_dir, make=False)
     except BackupError as error:
@@ -4086,7 +4088,10 @@ def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str]
 def follow_up(settings: Settings, report: Report) -> None:
     """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem to the report."""
     if settings.status_page:
-        publish_page(settings, settings.status_page, MAX_AGE_HOURS, report)
+        try:
+            publish_page(settings, settings.status_page, MAX_AGE_HOURS, report)
+        except Exception as error:  # a mistake of ours in a page is no failed backup
+            report.problem(f"the status page could not be made: {error!r}")
 
 
 def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:

@@ -80,7 +80,7 @@ pg_bin_dir=""  # where initdb, postgres and their company are
 job_python=""  # the Python that runs the tool, an absolute path
 run_user=""    # who runs the jobs
 me=""          # who runs this script
-backup_dir="" log_dir="" app_dir="" qr_codes_dir="" work_dir=""
+backup_dir="" log_dir="" app_dir="" qr_codes_dir="" work_dir="" page_dir=""
 changed=""     # set by install_file and remove_file
 planning=""    # set while the steps that need root are collected
 new_settings=""  # set where .env.backup is made by this run
@@ -525,7 +525,8 @@ try:
 except backup_system.BackupError as error:
     raise SystemExit(str(error))
 qr_codes = s.qr_codes_path if "qr_codes" in s.kinds else ""
-print(s.backup_dir, s.log_dir, s.app_dir, qr_codes, s.work_dir or "", sep="\n")
+page_dir = s.status_page.parent if s.status_page else ""
+print(s.backup_dir, s.log_dir, s.app_dir, qr_codes, s.work_dir or "", page_dir, sep="\n")
 '
 
 # Refuse an option that says something else than .env.backup, which is never changed.
@@ -537,7 +538,7 @@ agree() {
 # Read one path for read_settings.
 read_path() { IFS= read -r "$1" || true; }
 
-# Set backup_dir, log_dir, app_dir, qr_codes_dir, work_dir: from .env.backup where it is, as the tool itself reads it.
+# Set backup_dir, log_dir, app_dir, qr_codes_dir, work_dir, page_dir: from .env.backup where it is, as the tool itself reads it.
 read_settings() {
     local facts
     backup_dir=${backup_option:-$default_backup_dir}
@@ -566,6 +567,7 @@ read_settings() {
     fi
     {
         read_path backup_dir; read_path log_dir; read_path app_dir; read_path qr_codes_dir; read_path work_dir
+        read_path page_dir
     } <<<"$facts"
     agree BACKUP_DIR "$backup_option" "$backup_dir"
     agree LOG_DIR "$log_option" "$log_dir"
@@ -849,6 +851,7 @@ fence() {
     local -a writable
     writable=("$backup_dir" "$log_dir")
     [ -z "$work_dir" ] || writable+=("$work_dir")
+    [ -z "$page_dir" ] || writable+=("$page_dir")
     # cleanup removes what restores have put aside, beside the live files
     [ "$job" != cleanup ] || writable+=("$app_dir")
     [ "$job" != cleanup ] || [ -z "$qr_codes_dir" ] || writable+=("$(dirname -- "$qr_codes_dir")")
