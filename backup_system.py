@@ -34,6 +34,7 @@ import gc
 import grp
 import gzip
 import hashlib
+import html
 import io
 import json
 import logging
@@ -174,6 +175,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def starred(text: str, secret_values: Iterable[str]) -> str:
+    """Put stars in place of secrets."""
+    for secret in secret_values:
+        text = text.replace(secret, "***").replace(printable(secret), "***")
+    return text
 
 
 def utc_now() -> datetime.datetime:
@@ -344,6 +352,7 @@ class Settings:
     fingerprint_seconds: int = setting(parse_number, 60)
     restore_seconds: int = setting(parse_number, 0)
     metrics_file: Path | None = setting(parse_metrics_file, None)
+    status_page: Path | None = setting(parse_path, None)
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
@@ -2830,6 +2839,334 @@ def write_metrics(path: Path, text: str) -> None:
 
 # -- Status page
 
+PAGE_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="robots" content="noindex"><title>%s: ArrivApp backups on %s</title><link rel="icon" href="data:,"><style>%s</style></head><body>
+"""
+PAGE_STYLE = """
+:root { color-scheme: light dark; --page: #f3f5f7; --card: #ffffff; --ink: #17202b; --soft: #55606e; --line: #dfe4ea; --on: #ffffff;
+  --good: #177a4c; --mild: #cbe7d7; --warn: #8f5d00; --bad: #b3261e; --plot: #2c62b6; --good-page: #e4f3ea; --bad-page: #fcebe9 }
+@media screen and (prefers-color-scheme: dark) { :root { --page: #0f1419; --card: #182028; --ink: #e7ebf0; --soft: #a2adba;
+  --line: #2d3742; --on: #0c1210; --good: #55c78c; --mild: #1f4a35; --warn: #dfae4a; --bad: #ff8a7e; --plot: #7fb0f5;
+  --good-page: #142b20; --bad-page: #371b1a } }
+* { box-sizing: border-box; margin: 0 }
+body { background: var(--page); color: var(--ink); padding: 2rem 1rem 3rem; overflow-wrap: anywhere; -webkit-text-size-adjust: 100%;
+  font: 1rem/1.55 Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
+body > * { max-width: 66rem; margin: 0 auto 1.25rem } main { display: grid; gap: 1.25rem; grid-template-columns: minmax(0, 1fr) }
+header, section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.5rem }
+.good-page { background: var(--good-page); border-color: var(--good) } .bad-page { background: var(--bad-page); border-color: var(--bad) }
+h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: .01em } h2 { font-size: 1.15rem; line-height: 1.3; margin-bottom: 1rem }
+h2 + .soft { margin: -.7rem 0 1rem }
+h1 small { display: block; font-size: .95rem; font-weight: 500; color: var(--soft); letter-spacing: 0; margin-bottom: .3rem }
+header > svg { float: left; width: 3.6rem; height: 3.6rem; margin-right: 1.1rem } header > :nth-child(3) { clear: both; padding-top: 1rem }
+p + *, ul + p, table + p { margin-top: .7rem } * + h2 { margin-top: 1.6rem } ul { padding-left: 1.2rem } li + li { margin-top: .25rem }
+.soft, dt, th, figcaption, footer { color: var(--soft) } .soft, footer { font-size: .9rem } footer { padding: 0 .5rem }
+.good { color: var(--good) } .warn { color: var(--warn) } .bad { color: var(--bad) } .good, .warn, .bad, b { font-weight: 600 }
+code { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); gap: 1.25rem; padding: 0 }
+.cards div { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.1rem 1.5rem }
+.cards dt { font-size: .9rem } .cards dd b { display: block; font-size: 1.2rem; line-height: 1.35; margin: .15rem 0 }
+.cards dd { font-size: .9rem; color: var(--soft) } .cards dd b:not([class]) { color: var(--ink) }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.25rem }
+section .pair { column-gap: 2.5rem }
+.months { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.4rem, 1fr)); gap: 1.25rem 1rem; margin-bottom: 1.25rem }
+.months figcaption { font-size: .9rem; font-weight: 600; padding: 0 0 .35rem 12.5% } .months svg { display: block; width: 100% }
+.months text { font-size: 8.5px; fill: var(--soft); text-anchor: end }
+.legend { list-style: none; padding: 0; display: grid; gap: .35rem 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)) } .legend li { margin: 0; font-size: .9rem }
+.legend svg { width: 16px; height: 16px; vertical-align: -3px; margin-right: .45rem } .fill { fill: currentColor }
+.ring { fill: none; stroke: currentColor; stroke-width: 1.5 }
+.sign { fill: none; stroke: var(--on); stroke-width: 2; stroke-linecap: round } .sign.own { stroke: currentColor }
+.mild { color: var(--mild) } .blank { color: var(--line) } .hide { position: absolute; width: 0; height: 0 }
+.plot figcaption { display: flex; justify-content: space-between; gap: 1rem; margin-bottom: 1.6rem }
+.plot figcaption b { color: var(--ink) }
+.area { position: relative; height: 11rem; margin: 0 .8rem 2.9rem 4.2rem; font-size: .8rem; line-height: 1.2; color: var(--soft);
+  white-space: nowrap } .area svg { position: absolute; width: 100%; height: 100%; overflow: visible } .area span { position: absolute }
+.area path { fill: none; vector-effect: non-scaling-stroke; stroke: var(--plot); stroke-width: 1.5; stroke-linecap: round }
+.area .grid { stroke: var(--line); stroke-width: 1 } .area .dots { stroke-width: 6 } .area .many { stroke-width: 3 }
+.area .far { stroke: var(--warn) } .y { right: 100%; padding-right: .6rem; transform: translateY(50%) }
+.x { top: 100%; padding-top: .5rem; transform: translateX(-50%); text-align: center } .far-out { bottom: 100%; padding-bottom: .3rem }
+table { border-collapse: collapse; width: 100%; font-size: .95rem }
+th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; font-weight: 400 } tbody th { white-space: nowrap }
+thead th { font-size: .85rem } tbody tr { border-top: 1px solid var(--line) } tbody th { color: var(--ink) }
+td:last-child, th:last-child { padding-right: 0 } td:not(:last-child) { white-space: nowrap }
+.steps dt { font-size: .9rem; margin-top: .9rem }
+.steps code { display: block; background: var(--page); border-radius: 8px; padding: .55rem .8rem; margin-top: .2rem }
+@media (max-width: 30rem) { body { padding: 1rem .75rem 2rem } header, section, .cards div { padding: 1.1rem }
+  .months { grid-template-columns: 1fr 1fr } .cards { gap: .75rem } }
+@media print { :root { color-scheme: light; --page: #ffffff } html { font-size: 10.5px } body { padding: 0; print-color-adjust: exact }
+  header, section, .cards div { break-inside: avoid; padding: 1rem } .cards { grid-template-columns: 1fr 1fr 1fr; gap: .6rem }
+  body > * { margin-bottom: .8rem } .months { grid-template-columns: repeat(6, 1fr) } .steps code { border: 1px solid var(--line) }
+  .pair { grid-template-columns: 1fr 1fr; gap: .8rem } }
+"""
+SQUARE = '<rect class="fill" width="16" height="16" rx="3"/>'
+RING = '<rect class="ring" x=".75" y=".75" width="14.5" height="14.5" rx="2.5"/>'
+DAYS = {  # the states of a day, best first: its name, colour, drawing, and words
+    "drilled": ("good", f'{SQUARE}<path style="fill:var(--on)" d="M8 2.8 13.2 8 8 13.2 2.8 8z"/>', "complete, and a drill restored it"),
+    "verified": ("good", f'{SQUARE}<path class="sign" d="m4.2 8.4 2.6 2.6 5-5.6"/>', "complete, and verified"),
+    "complete": ("good", SQUARE, "complete"),
+    "partly": ("warn", f'{SQUARE}<path class="sign" d="M4.5 8h7"/>', "partly: something is missing"),
+    "bad": ("bad", f'{SQUARE}<path class="sign" d="m5 5 6 6m0-6-6 6"/>', "damaged"),
+    "removed": ("mild", f'{SQUARE}<circle class="good fill" cx="8" cy="8" r="1.6"/>', "made, removed since"),
+    "failed": ("bad", f'{RING}<path class="sign own" d="M8 4.2v4.4M8 11.8v0"/>', "the backup failed"),
+    "nothing": ("soft", RING, "nothing was made"),
+    "outside": ("blank", SQUARE, "before the first backup, or not yet"),
+}  # fmt: skip
+TARGETS = (("Database", "database", 15 * 60, "15-30 min"), ("QR codes", "qr_codes", 5 * 60, "5-10 min"),
+           ("Configuration", "files", 5 * 60, "5 min"))  # fmt: skip; the runbook's figures; a drill must keep the lower one
+SIZE_STEPS = [figure * 10**power for power in range(21) for figure in (1, 2, 5)]
+TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, *(60 * n for n in (1, 2, 5, 10, 20, 30)), *(3600 * step for step in SIZE_STEPS)]
+LONG_GAP = datetime.timedelta(days=40)  # retention leaves one set a month; a line over more than that would hide a hole
+
+
+def esc(text: object) -> str:
+    """Make text from outside (names, messages, the journal) safe to stand in HTML, and cut what has no end."""
+    return html.escape(printable(str(text)[:1000]))
+
+
+def number(value: object) -> float:
+    """Read a figure of the journal, which anybody may have edited; what is none is 0."""
+    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e15 else 0.0
+
+
+def day_text(moment: datetime.date) -> str:
+    """Write a day for people of every country: Tue 3 Mar 2026."""
+    return f"{moment:%a} {moment.day} {moment:%b} {moment:%Y}"
+
+
+def moment_text(moment: datetime.datetime) -> str:
+    """Write a moment in local time with its zone."""
+    local = moment.astimezone()
+    return f"{day_text(local)}, {local:%H:%M %Z}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a duration: 0.4 s, 12 s, 3 min."""
+    return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 10 else human_age(seconds)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table; the cells are HTML, the first of each row is its heading."""
+    body = "".join(f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows)
+    return f'<table><thead><tr>{"".join(f"<th scope=col>{cell}</th>" for cell in head)}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def section(title: str, *content: str) -> str:
+    """Write a part of the page under its heading."""
+    return f"<section><h2>{title}</h2>{''.join(content)}</section>"
+
+
+def day_states(sets: Sequence[BackupSet], journal: Iterable[Mapping[str, Any]], kinds: Sequence[str]) -> dict[datetime.date, str]:
+    """Say for each local day how its best set stands; where there is none, what the journal says of its runs."""
+    found: list[tuple[datetime.datetime, str]] = []
+    for backup_set in sets:
+        state = "verified" if all(a.verified for a in backup_set.archives.values()) else "complete"
+        if backup_set.lacks(kinds):
+            state = "bad" if backup_set.unreadable or any(a.problem for a in backup_set.archives.values()) else "partly"
+        found.append((backup_set.moment, "drilled" if backup_set.drill and state in ("verified", "complete") else state))
+    for entry in journal:
+        if entry.get("command") == "backup":
+            moment = datetime.datetime.fromisoformat(entry["time"])
+            with contextlib.suppress(ValueError):  # the run's start, where it got that far: its end may be tomorrow
+                moment = datetime.datetime.strptime(str(entry.get("id")), ID_FORMAT).replace(tzinfo=datetime.timezone.utc)
+            found.append((moment, "removed" if entry.get("made") else "failed"))
+    order, states = list(DAYS), {}
+    for moment, state in found:
+        if 1970 < moment.year < 9999:
+            day = moment.astimezone().date()
+            states[day] = min(states.get(day, state), state, key=order.index)
+    return states
+
+
+def calendar_month(first: datetime.date, states: Mapping[datetime.date, str]) -> str:
+    """Draw a month, a row per week, with words for each day and, for who cannot see it, for all of it."""
+    drawn, told, row = [], {}, 0
+    for day in (first + datetime.timedelta(days=n) for n in range(31)):
+        if day.month == first.month:
+            state = states.get(day, "outside")
+            told.setdefault(state, []).append(str(day.day))
+            if day.day == 1 or day.weekday() == 0:
+                row += day.day > 1
+                drawn.append(f'<text x="14" y="{18 * row + 11}">{day.day}</text>')
+            drawn.append(f'<use href="#{state}" x="{18 * day.weekday() + 18}" y="{18 * row}"><title>{day_text(day)}: {DAYS[state][2]}</title></use>')
+    words = "; ".join(f"{DAYS[state][2]}: {', '.join(told[state])}" for state in DAYS if state in told)
+    return (f'<figure><figcaption>{first:%B %Y}</figcaption><svg viewBox="0 0 144 106" role="img" aria-label="{first:%B %Y}. {words}">'
+            f'{"".join(drawn)}</svg></figure>')  # fmt: skip
+
+
+def calendar(states: Mapping[datetime.date, str], today: datetime.date) -> str:
+    """Draw the last 12 months, with a legend that counts."""
+    months = [datetime.date((today.year * 12 + today.month - 1 - ago) // 12, (today.month - 1 - ago) % 12 + 1, 1) for ago in reversed(range(12))]
+    begin = min(states, default=today)
+    days = [months[0] + datetime.timedelta(days=n) for n in range((today - months[0]).days + 1)]
+    shown = {day: states.get(day, "nothing" if begin < day < today else "outside") for day in days}
+    counts = {state: sum(found == state for found in shown.values()) for state in DAYS}
+    legend = "".join(f'<li><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{state}"/></svg>{words}'
+                     + (f": <b>{counts[state]}</b> {'day' if counts[state] == 1 else 'days'}" if state != "outside" else "") + "</li>"
+                     for state, (_, _, words) in DAYS.items())  # fmt: skip
+    return section("The last 12 months", '<p class="soft">A square is a day, a row is a week from Monday. The best set of a day counts.</p>',
+                   f'<div class="months">{"".join(calendar_month(month, shown) for month in months)}</div><ul class="legend">{legend}</ul>')  # fmt: skip
+
+
+def chart(title: str, points: Sequence[tuple[datetime.datetime, float]], until: datetime.datetime, steps: Sequence[float],
+          text: Callable[[float], str]) -> str:  # fmt: skip
+    """Plot figures over time, oldest first. One far above the others stands on the upper edge and is named there.
+
+    The drawing stretches with the page and the words do not: they are HTML, placed in per cent.
+    """
+    first, last = min(points[0][0], until - datetime.timedelta(days=7)), max(points[-1][0], until)
+    values = sorted(value for _, value in points)
+    usual = values[-1 - len(values) // 10]  # nine in ten are not above it
+    top = values[-1] if len(values) < 10 or values[-1] <= 4 * usual else 1.5 * usual
+    step = next(step for step in steps if top <= 4 * step)
+    ticks = [step * n for n in range(max(1, -int(-top // step)) + 1)]
+    def across(moment: datetime.datetime) -> int:
+        return round((moment - first) / (last - first) * 1000)
+    def down(value: float) -> int:
+        return 200 - round(200 * min(value, ticks[-1]) / ticks[-1])
+
+    line, dots, far, before = [], {}, {}, None
+    for moment, value in points:
+        place = f"{across(moment)} {down(value)}"
+        line.append(f"{'L' if before and moment - before <= LONG_GAP else 'M'}{place}")
+        (far if value > ticks[-1] else dots)[f"M{place}h0"] = None  # dots on the same place are one
+        before = moment
+    grid = "".join(f"M0 {down(tick)}H1000" for tick in ticks)
+    labels = [f'<span class="y" style="bottom:{100 * n / (len(ticks) - 1):.0f}%">{text(tick)}</span>' for n, tick in enumerate(ticks)]
+    for n in range(5):
+        day = first + (last - first) * n / 4
+        labels.append(f'<span class="x" style="left:{25 * n}%">{day.day} {day:%b}<br>{day:%Y}</span>')
+    when, most = max(points, key=lambda point: point[1])
+    if far:
+        side = "left" if across(when) < 500 else "right"
+        place = across(when) / 10 if side == "left" else 100 - across(when) / 10
+        labels.append(f'<span class="far-out warn" style="{side}:{place:.1f}%">&#9650; {text(most)}, {day_text(when)}</span>')
+    words = f"{title}: {len(points)} sets from {day_text(points[0][0])} to {day_text(points[-1][0])}, newest {text(points[-1][1])}, most {text(most)}"
+    return (f'<figure class="plot"><figcaption>{title}<span>newest <b>{text(points[-1][1])}</b></span></figcaption><div class="area">'
+            f'<svg viewBox="0 0 1000 200" preserveAspectRatio="none" role="img"><title>{words}</title><path class="grid" d="{grid}"/>'
+            f'<path d="{"".join(line)}"/><path class="dots{" many" * (len(points) > 120)}" d="{"".join(dots)}"/>'
+            f'<path class="dots far" d="{"".join(far)}"/></svg>{"".join(labels)}</div></figure>')  # fmt: skip
+
+
+def charts(sets: Sequence[BackupSet], kinds: Sequence[str], until: datetime.datetime) -> str:
+    """Plot how large the complete sets are and how long they took."""
+    complete = [(s.moment.astimezone(), s.archives.values()) for s in reversed(sets) if not s.lacks(kinds)]
+    if not complete:
+        return section("Size and duration", "<p>There is no complete set yet, so there is nothing to plot.</p>")
+    sizes = [(moment, float(sum(a.size_bytes for a in archives))) for moment, archives in complete]
+    times = [(moment, sum(a.duration_seconds for a in archives)) for moment, archives in complete]
+    return section("Size and duration", '<p class="soft">A dot is a complete set that is still there.</p><div class="pair">',
+                   chart("Size of a set", sizes, until.astimezone(), SIZE_STEPS, lambda size: human_size(size).replace(".0 ", " ")),
+                   chart("Time it took", times, until.astimezone(), TIME_STEPS, seconds_text), "</div>")  # fmt: skip
+
+
+def recovery(drill: Mapping[str, Any], kinds: Sequence[str]) -> str:
+    """Hold what the last drill measured against the times that the runbook promises."""
+    steps, rows = drill.get("steps") if isinstance(drill.get("steps"), dict) else {}, []
+    for title, kind, target, promise in TARGETS:
+        seconds = number(steps.get(kind))
+        word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
+        rows += [(title, promise, f"{seconds_text(seconds)}, {word}" if kind in steps else "not measured")] * (kind in kinds)
+    rows.append(("The whole server", "2-4 hours", "no drill can measure it"))
+    return section("Recovery", table(("What is lost", "Back within", "The last drill took"), rows),
+                   '<p class="soft">The time for people comes on top of what the drill took.</p>')  # fmt: skip
+
+
+def cleanup_section(plan: Plan, facts: Mapping[str, Any], keep_days: int) -> str:
+    """Say what cleanup would delete now, and what restores have put aside."""
+    rows = [(verdict.set.id, esc(verdict.reason)) for verdict in plan.verdicts if not verdict.keep]
+    if plan.refusal:
+        told = f'<p><b class="warn">It deletes nothing:</b> {esc(plan.refusal)}</p>'
+    else:
+        told = table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
+        told += f"<p>and {len(rows) - 10} more: <code>backup_system.py cleanup --dry-run</code></p>" if len(rows) > 10 else ""
+    kept = "".join(f"<li>{esc(Kept(**item))}</li>" for item in facts.get("kept", ()))
+    complaint = f'<p class="warn">{esc(facts["kept_complaint"])}</p>' if facts.get("kept_complaint") else ""
+    aside = f"<ul>{kept}</ul><p class=soft>Cleanup removes it {keep_days} days after the restore.</p>" if kept else "" if complaint else "<p>Nothing.</p>"
+    return section("What cleanup deletes next", told, "<h2>Kept aside by restores</h2>", complaint, aside)
+
+
+def restore_section(newest: BackupSet | None, settings: Settings) -> str:
+    """Give the commands that bring the newest complete set back, to be copied as they are."""
+    own = settings.env_file and settings.env_file != HERE / ".env.backup"
+    script = shlex.join(["python3", str(HERE / "backup_system.py"), *(["--env-file", str(settings.env_file)] if own else [])])
+    steps = [("What is there", "list")]
+    if newest:
+        only = [(f"{title} only", f"restore --backup {newest.id} --only {kind}") for title, kind, *_ in TARGETS if kind in settings.kinds]
+        steps += [("Everything", f"restore --backup {newest.id}"), *only, ("Back to what was there before the restore", "restore --undo")]
+    told = "".join(f"<dt>{title}</dt><dd><code>{esc(script)} {words}</code></dd>" for title, words in steps)
+    return section("To bring it back", "<p>On the server, in a terminal: a restore asks before it replaces anything, and keeps what was there. "
+                   f"For the worst day there is the runbook, step by step: <code>{esc(HERE / 'DISASTER_RECOVERY.md')}</code></p>",
+                   f'<dl class="steps">{told}</dl>')  # fmt: skip
+
+
+def cards(facts: Mapping[str, Any], newest: BackupSet | None, drill: Mapping[str, Any]) -> str:
+    """Show the figures that matter most, each with a word of explanation."""
+    verify, free, per_day = facts.get("last_verify"), facts.get("free_bytes"), facts.get("bytes_per_day")
+    never, rows = '<span class="warn">never</span>', [("Newest complete set", '<span class="bad">none</span>', "backup_system.py backup")]
+    if newest:
+        rows = [("Newest complete set", moment_text(newest.moment), f"{newest.id}, {human_size(sum(a.size_bytes for a in newest.archives.values()))}")]
+    if drill:
+        word = '<span class="good">&#10003; identical</span>' if drill.get("identical") is True else '<span class="bad">&#10007; NOT IDENTICAL</span>'
+        rows.append(("Last drill", word, f"{moment_text(datetime.datetime.fromisoformat(drill['time']))}: {esc(drill.get('proof'))}"))
+    else:
+        rows.append(("Last drill", never, "it restores and compares: backup_system.py drill"))
+    rows += [("Last verify", moment_text(datetime.datetime.fromisoformat(verify)) if verify else never, "each byte, as it is stored"),
+             ("Sets", str(facts.get("sets", "unknown")), ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())),
+             ("Free space", human_size(free) if free is not None else "unknown",
+              f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else "")]  # fmt: skip
+    for name, found in (facts.get("offsite") or {}).items():
+        text = f"newest there {human_age(number(found.get('age_seconds')))} old, {human_age(number(found.get('lag_seconds')))} behind"
+        rows.append((f"Off-site: {esc(name)}", esc(found.get("id") or "nothing yet"), text))
+    if not facts.get("offsite"):
+        rows.append(("Off-site copies", '<span class="warn">not set up</span>', "if this machine is lost, so are the backups"))
+    return '<dl class="cards">' + "".join(f"<div><dt>{title}</dt><dd><b>{value}</b>{text}</dd></div>" for title, value, text in rows) + "</dl>"
+
+
+def status_page(facts: Mapping[str, Any], sets: Sequence[BackupSet], plan: Plan, journal: Sequence[Mapping[str, Any]], settings: Settings,
+                now: datetime.datetime, max_age_hours: int) -> str:  # fmt: skip
+    """Write how the backups stand as one page that needs nothing else, no script and no other file. Pure."""
+    sets = [s for s in sets if 1970 < s.moment.year < 9999]  # the others have no local time
+    newest, reasons, host = newest_complete(sets, settings), facts["reasons"], esc(facts.get("host", ""))
+    drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), {})
+    word, kind, sign = ("HEALTHY", "good", "verified") if facts["healthy"] else ("NOT HEALTHY", "bad", "bad")
+    told = "".join(f"<li>{esc(reason)}</li>" for reason in [*reasons[:20], *([f"and {len(reasons) - 20} more"] if len(reasons) > 20 else [])])
+    told = f"<ul>{told}</ul>" if told else "<p>The backups are there, they are new enough, and nothing is known to be wrong with them.</p>"
+    until = (newest.moment if newest and facts["healthy"] else now) + datetime.timedelta(hours=max_age_hours)
+    symbols = "".join(f'<g id="{state}" class="{colour}">{drawing}</g>' for state, (colour, drawing, _) in DAYS.items())
+    return f"""{PAGE_HEAD % (word, host, PAGE_STYLE)}<svg class="hide" aria-hidden="true"><defs>{symbols}</defs></svg>
+<header class="{kind}-page"><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{sign}"/></svg>
+<h1><small>ArrivApp backups on {host}</small><span class="{kind}">{word}</span></h1>{told}
+<p>Written <b>{moment_text(now)}</b>. Believe it until <b>{moment_text(until)}</b>: an older page proves nothing, for whatever stopped
+the backups has stopped this page too. Then ask the server: <code>backup_system.py status</code></p></header>
+<main>{cards(facts, newest, drill)}
+{calendar(day_states(sets, journal, settings.kinds), now.astimezone().date())}
+{charts(sets, settings.kinds, now)}
+<div class="pair">{recovery(drill, settings.kinds)}{cleanup_section(plan, facts, settings.keep_before_days)}</div>
+{restore_section(newest, settings)}</main>
+<footer>ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>
+"""
+
+
+def write_page(path: Path, page: str) -> None:
+    """Put a page in place by one rename, for everybody to read (0644): no reader ever sees half of one.
+
+    The temporary name is a new one each time, for no lock is held here. The page before stays where this fails.
+    """
+    descriptor, partial = tempfile.mkstemp(prefix=".status-page-", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            os.fchmod(descriptor, 0o644)
+            adopt(descriptor, path.parent)
+            stream.write(page)
+            stream.flush()
+            sync_file(descriptor)
+        os.rename(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
 
 # ==== 11. Commands and command line ===================================================================================
 
@@ -3567,9 +3904,9 @@ def offsite_state(journal: Iterable[Mapping[str, Any]]) -> dict[str, str | None]
     return {remote: pushed.get(remote) for remote in last}
 
 
-def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
+def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True, known: Catalog | None = None) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
-    known, journal, now = catalog(settings.backup_dir), list(read_journal(settings.backup_dir)), utc_now()
+    known, journal, now = known or catalog(settings.backup_dir), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
     reasons = unhealthy_because(settings, known, journal, max_age_hours)
     newest = newest_complete(sets, settings)
@@ -3618,13 +3955,35 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"kept aside           {facts['kept_complaint']}"
 
 
+def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Report) -> dict[str, Any]:
+    """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
+    known, journal, facts = Catalog([], [], {}), [], {}
+    try:
+        known, journal = catalog(settings.backup_dir), list(read_journal(settings.backup_dir))
+        facts = status_facts(settings, max_age_hours, known=known)
+    except (BackupError, OSError) as error:
+        facts = {"healthy": False, "reasons": [str(error)]}
+    if report.command == "backup" and report.exit_code and facts["healthy"]:  # where not even the journal could be written
+        facts |= {"healthy": False, "reasons": [f"the last backup failed: {message}" for _, message in report.problems]}
+    facts["reasons"] = [starred(reason, settings.secret_values) for reason in facts["reasons"]]
+    now, told = utc_now(), {**facts, "host": os.uname().nodename}
+    try:
+        write_page(path, status_page(told, known.sets, plan_cleanup(known.sets, settings, now), journal, settings, now, max_age_hours))
+        log.debug("status page written: %s", path)
+    except OSError as error:
+        report.problem(f"the status page {path} could not be written: {error.strerror}: make its directory, writable for this user")
+    return facts
+
+
 def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     """Say first whether the backups are healthy, then how they stand."""
     if args.accept:
         accepted = find_set(catalog(settings.backup_dir).sets, args.accept, ()).id  # never the word latest, which is greater than every id
         write_journal(settings.backup_dir, {"command": "accept", "id": accepted})
         log.info("accepted: the sets up to %s are as large as they should be", accepted)
-    facts = status_facts(settings, args.max_age)
+    facts = publish_page(settings, args.html.absolute(), args.max_age, args.report) if args.html else status_facts(settings, args.max_age)
+    if "sets" not in facts:
+        raise BackupError(facts["reasons"][0])
     say(json.dumps(facts, indent=1) if args.json else "\n".join(status_lines(facts)))
     return DONE if facts["healthy"] else FAILED
 
@@ -3688,6 +4047,10 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     backup_dir, log_dir = settings.backup_dir, settings.log_dir
     writable = os.access(log_dir, os.W_OK)
     yield "OK" if writable else "WARN", "LOG_DIR", f"{log_dir}" + ("" if writable else " cannot be written: messages go to stderr only")
+    if settings.status_page:
+        place = settings.status_page.parent
+        writable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        yield "OK" if writable else "FAIL", "STATUS_PAGE", f"{settings.status_page}" + ("" if writable else f": this user cannot write in {place}")
     try:
         check_backup_dir(backup_dir, make=False)
     except BackupError as error:
@@ -3787,6 +4150,7 @@ def build_parser() -> argparse.ArgumentParser:
     drill.add_argument("--if-older", type=int, default=0, metavar="DAYS", help="only if the last good drill is older")
     status = command("status", cmd_status, "say whether the backups are healthy, then how they stand")
     status.add_argument("--json", action="store_true", help="for machines; the keys are stable")
+    status.add_argument("--html", type=Path, metavar="FILE", help="also write the status page there")
     status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
                         help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
     status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank, so that cleanup goes on")
@@ -3830,10 +4194,7 @@ def open_log_file(settings: Settings, args: argparse.Namespace) -> LogFile | Non
 def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str] = ()) -> None:
     """Send messages to these handlers: on one line each, control characters escaped and secrets starred out."""
     def clean(entry: logging.LogRecord) -> bool:
-        text = printable(entry.getMessage())
-        for secret in secret_values:
-            text = text.replace(secret, "***").replace(printable(secret), "***")
-        entry.msg, entry.args = text, ()
+        entry.msg, entry.args = starred(printable(entry.getMessage()), secret_values), ()
         return True
 
     log.handlers.clear()
@@ -3860,6 +4221,11 @@ def tell_prometheus(settings: Settings, path: Path, report: Report) -> None:
 
 def follow_up(settings: Settings, report: Report) -> None:
     """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem to the report."""
+    if settings.status_page:
+        try:
+            publish_page(settings, settings.status_page, MAX_AGE_HOURS, report)
+        except Exception as error:  # a mistake of ours in a page is no failed backup
+            report.problem(f"the status page could not be made: {error!r}")
     if settings.metrics_file:  # the last step: it tells of the others too
         tell_prometheus(settings, settings.metrics_file, report)
 

@@ -81,7 +81,7 @@ pg_bin_dir=""  # where initdb, postgres and their company are
 job_python=""  # the Python that runs the tool, an absolute path
 run_user=""    # who runs the jobs
 me=""          # who runs this script
-backup_dir="" log_dir="" app_dir="" qr_codes_dir="" work_dir="" metrics_dir=""
+backup_dir="" log_dir="" app_dir="" qr_codes_dir="" work_dir="" metrics_dir="" page_dir=""
 changed=""     # set by install_file and remove_file
 planning=""    # set while the steps that need root are collected
 new_settings=""  # set where .env.backup is made by this run
@@ -514,7 +514,8 @@ except backup_system.BackupError as error:
     raise SystemExit(str(error))
 qr_codes = s.qr_codes_path if "qr_codes" in s.kinds else ""
 metrics_dir = s.metrics_file.parent if s.metrics_file else ""
-print(s.backup_dir, s.log_dir, s.app_dir, qr_codes, s.work_dir or "", metrics_dir, sep="\n")
+page_dir = s.status_page.parent if s.status_page else ""
+print(s.backup_dir, s.log_dir, s.app_dir, qr_codes, s.work_dir or "", metrics_dir, page_dir, sep="\n")
 '
 
 # Refuse an option that says something else than .env.backup, which is never changed.
@@ -526,7 +527,7 @@ agree() {
 # Read one path for read_settings.
 read_path() { IFS= read -r "$1" || true; }
 
-# Set backup_dir, log_dir, app_dir, qr_codes_dir, work_dir, metrics_dir: from .env.backup where it is, as the tool itself reads it.
+# Set backup_dir, log_dir, app_dir, qr_codes_dir, work_dir, metrics_dir, page_dir: from .env.backup where it is, as the tool itself reads it.
 read_settings() {
     local facts user_words
     backup_dir=${backup_option:-$default_backup_dir}
@@ -549,6 +550,7 @@ read_settings() {
     {
         read_path backup_dir; read_path log_dir; read_path app_dir; read_path qr_codes_dir; read_path work_dir
         read_path metrics_dir
+        read_path page_dir
     } <<<"$facts"
     agree BACKUP_DIR "$backup_option" "$backup_dir"
     agree LOG_DIR "$log_option" "$log_dir"
@@ -834,6 +836,7 @@ fence() {
     writable=("$backup_dir" "$log_dir")
     [ -z "$work_dir" ] || writable+=("$work_dir")
     [ -z "$metrics_dir" ] || writable+=("$metrics_dir")
+    [ -z "$page_dir" ] || writable+=("$page_dir")
     # cleanup removes what restores have put aside, beside the live files
     [ "$job" != cleanup ] || writable+=("$app_dir")
     [ "$job" != cleanup ] || [ -z "$qr_codes_dir" ] || writable+=("$(dirname -- "$qr_codes_dir")")

@@ -57,6 +57,8 @@ import tarfile
 import threading
 import time
 import zlib
+import html
+import html.parser
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
@@ -76,6 +78,7 @@ DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "st
 # Debian's packages, unpacked into .venv: installed they would start two services and bring eleven more packages.
 PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
 PROMETHEUS_BIN = VENV / "prometheus/usr/bin"
+                   "setfacl": "acl", "chromium": "chromium", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 POSTGRES_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin",
                    "/usr/local/opt/postgresql@*/bin")
 
@@ -206,6 +209,7 @@ import pexpect  # noqa: E402
 # ---- Helpers: components, PostgreSQL servers, SQL --------------------------------------------------------------------
 
 SCALE = float(os.environ.get("TEST_SCALE", "1"))
+PAGE_PICTURE = os.environ.get("PAGE_PICTURE", "")  # where the README's picture of the status page is to be written anew
 REQUIRE_ALL = bool(os.environ.get("CI") or os.environ.get("BACKUP_TEST_REQUIRE_ALL"))
 PASSWORD = "Sch00l:check\\in"  # a colon and a backslash: every test is one of the password file's escapes too
 STUDENTS = 60
@@ -9840,3 +9844,506 @@ def test_the_units_let_the_jobs_write_the_metrics(checkout: Path) -> None:
     told = run_installer(checkout, "--dry-run", "--user", pwd.getpwuid(os.geteuid()).pw_name).out
     fences = re.findall(r"ReadWritePaths=(.*)", told)
     assert len(fences) == 3 and all(f'-"{checkout.parent}/text files"' in fence for fence in fences), told
+
+
+# ---- Status page -----------------------------------------------------------------------------------------------------
+
+PAGE_DAY = datetime.timedelta(days=1)
+PAGE_NIGHT = datetime.datetime(2026, 11, 24, 1, 0, 4, tzinfo=datetime.timezone.utc)  # the newest set of the made-up year
+
+
+def page_set(backup_dir: Path, moment: datetime.datetime, kinds: tuple[str, ...] = KINDS, scale: float = 1.0,
+             seconds: float = 8.0) -> None:
+    """Put a set on the disk that looks as large as a real one: its archives are holes."""
+    set_id = stamp(moment)
+    for kind, size in zip(KINDS, (41e6, 900, 12e6, 4100)):
+        if kind in kinds:
+            path = backup_dir / PLACES[kind].format(set_id)
+            facts = json.loads(sidecar_text(path, set_id, kind, KINDS))
+            facts |= {"size_bytes": int(size * scale), "duration_seconds": round(seconds * size / 53e6, 3)}
+            write_private(path, "")
+            os.truncate(path, facts["size_bytes"])
+            path.with_name(path.name + ".json").write_text(json.dumps(facts))
+
+
+def page_year(app: App, last: datetime.datetime = PAGE_NIGHT, harm: bool = False) -> None:
+    """Make the history of a year: growing sets, thinned by retention, drills and verifies, nights that failed, a gap.
+
+    With harm: an archive that was found damaged, a set without its QR codes, one that shrank, and a last run that failed.
+    """
+    chosen, lines = random.Random(2026), []
+
+    def tell(moment: datetime.datetime, command: str, **facts: object) -> None:
+        lines.append({"time": moment.isoformat(timespec="seconds"), "command": command, "exit_code": 0, "problems": []} | facts)
+
+    nights = [last - n * PAGE_DAY for n in range(352)][::-1]
+    sets = [backup_system.BackupSet(stamp(night), {k: archive_of(stamp(night), k) for k in KINDS}, KINDS) for night in nights[::-1]]
+    kept = {v.set.id for v in backup_system.plan_cleanup(sets, backup_system.Settings(), last).verdicts if v.keep}
+    for number, night in enumerate(nights):
+        age, set_id = (last - night).days, stamp(night)
+        if 331 >= age >= 328:  # the holidays: the machine was off
+            continue
+        if age in (203, 141, 67):
+            tell(night, "backup", id=set_id, exit_code=1, problems=["database not backed up"], made=[])
+            continue
+        tell(night, "backup", id=set_id, made=["archive"], exit_code=3 if age == 96 else 0)
+        if set_id in kept:
+            grown = (0.45 + number / 640) * chosen.uniform(0.985, 1.015)
+            kinds = tuple(k for k in KINDS if k != "qr_codes") if harm and age == 3 else KINDS
+            page_set(app.backup_dir, night, kinds, grown * (4.9 if harm and age == 55 else 1), 6 + grown * chosen.uniform(3, 4.5))
+            names = {PLACES[kind].format(set_id).rpartition("/")[2]: "" for kind in kinds}
+            if age > 7 or age in (1, 4, 5):
+                bad = {next(iter(names)): "its SHA-256 is 5f1d0e..., the sidecar says 77aa31..."} if harm and age == 5 else {}
+                tell(night + 0.2 * PAGE_DAY, "verify", archives=names | bad)
+            if age in (2, 30, 85, 116, 177, 238, 298):
+                steps = {"verify database": 0.4, "database": 14.2, "qr_codes": 3.1, "files": 0.1}
+                tell(night + 0.1 * PAGE_DAY, "drill", id=set_id, set=set_id, identical=True, recovery_seconds=17.4, seconds=21.0,
+                     proof="10 tables, 128,825 rows", steps=steps, archives=names)
+    if harm:
+        tell(last, "backup", id=stamp(last), exit_code=3, made=["archive"],
+             problems=['qr_codes was not backed up: /opt/arrivapp/backend/qr_codes cannot be read: Permission denied'])
+        (path,) = app.backup_dir.glob(f"database/*db_{stamp(last - PAGE_DAY)}*.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"shrunk": "28825 rows before, 1204 now (95 % fewer)"}))
+    with (app.backup_dir / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in sorted(lines, key=lambda line: line["time"]))
+
+
+def page_text(app: App, patch: pytest.MonkeyPatch, offsite: bool = False, zone: str = "Europe/Madrid", max_age: int = 30,
+              now: datetime.datetime = PAGE_NIGHT + datetime.timedelta(minutes=4), **more: object) -> str:
+    """Return the page of an installation as it would be at that moment on the server of the README."""
+    patch.setenv("TZ", zone)
+    time.tzset()
+    patch.setattr(backup_system, "utc_now", lambda: now)
+    patch.setattr(backup_system, "HERE", Path("/opt/arrivapp-backup"))
+    patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(250e9, 171e9, 79e9))
+    settings = backup_system.Settings(backup_dir=app.backup_dir, app_dir=app.root)
+    known, entries = backup_system.catalog(app.backup_dir), list(backup_system.read_journal(app.backup_dir))
+    facts = backup_system.status_facts(settings, max_age, known) | {"host": "school"} | more
+    if offsite:
+        facts["offsite"] = {"b2:arrivapp-school": {"id": stamp(PAGE_NIGHT), "age_seconds": 244, "lag_seconds": 0}}
+    plan = backup_system.plan_cleanup(known.sets, settings, now)
+    settings = dataclasses.replace(settings, backup_dir=Path("/var/backups/arrivapp"))
+    return backup_system.status_page(facts, known.sets, plan, entries, settings, now, max_age)
+
+
+@pytest.fixture
+def page_zone() -> Iterator[pytest.MonkeyPatch]:
+    """Give a patch for page_text; the time zone is put back at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+    time.tzset()
+
+
+PAGE_HOSTILE = ('</style><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "'><svg/onload=alert(1)>", "--><b>", "&lt;i&gt;&#60;",
+                "\u202etxt.exe\x00\x1b[31m\udcff", "]]>${7*7}{{7*7}}%s%(x)s{0}", "w" * 3000)
+
+
+def page_hostile(app: App) -> None:
+    """Make a history whose every free text wants to be HTML."""
+    page_year(app, harm=True)
+    for number, text in enumerate(PAGE_HOSTILE):
+        (path,) = app.backup_dir.glob(f"database/*db_{stamp(PAGE_NIGHT)}*.json")
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | {"shrunk": facts.get("shrunk", "") + text[:40]}))
+        note(app, "verify", -400, archives={path.name.removesuffix(".json").replace("db", "roles").replace("dump", "sql"): text})
+        bad = app.backup_dir / f"files/config_2026010{number + 1}T000000Z.tar.gz.json"
+        bad.write_text("{" + text.encode("utf-8", "replace").decode()[:50])
+    with (app.backup_dir / "journal.jsonl").open("a") as file:
+        moment = (PAGE_NIGHT + datetime.timedelta(minutes=1)).isoformat()
+        for entry in ({"command": "drill", "id": PAGE_HOSTILE[0], "identical": PAGE_HOSTILE[1], "recovery_seconds": "<b>", "exit_code": 4,
+                       "seconds": float("nan"), "proof": PAGE_HOSTILE[1], "steps": {"database": "<i>", "files": -1, "qr_codes": 1e300},
+                       "problems": [PAGE_HOSTILE[2]]},
+                      {"command": "backup", "id": PAGE_HOSTILE[3], "exit_code": PAGE_HOSTILE[1], "made": 7, "problems": [PAGE_HOSTILE[0]]}):
+            file.write(json.dumps({"time": moment} | entry) + "\n")
+
+
+class PageReader(html.parser.HTMLParser):
+    """Read a page strictly: what is open is closed in order; remember elements, their attributes and the words."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(page)
+        self.close()
+        assert self.open == [], self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element of SVG that is closed at once."""
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the innermost element, and no other."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Collect the words that a person sees."""
+        self.words += data if self.open and self.open[-1] != "style" else ""
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        """Return the attributes of every element of a kind."""
+        return [attributes for name, attributes in self.seen if name == tag]
+
+
+PAGE_TAGS = set("html head meta title link style body svg defs g rect path circle header h1 h2 small span p b ul li code main dl div dt dd section"
+                " figure figcaption text use br table thead tbody tr th td footer".split())
+
+
+def page_checked(page: str) -> PageReader:
+    """Return the page as read, having made sure that it runs nothing, loads nothing and can be read by a program for the blind."""
+    read = PageReader(page)
+    assert {tag for tag, _ in read.seen} <= PAGE_TAGS
+    attributes = [(name, value or "") for _, found in read.seen for name, value in found.items()]
+    assert not [name for name, _ in attributes if name.startswith("on") or name in ("src", "srcset", "action", "xlink:href")]
+    assert {value[:1] for name, value in attributes if name == "href"} <= {"#", "d"} and "data:," in [a.get("href") for a in read.of("link")]
+    assert not re.search(r"url\(|@import|https?:|//", page.replace("data:,", "")) or "//" not in re.sub(r"https?://\S+", "", page)
+    (policy,) = [meta["content"] for meta in read.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    ids = [found["id"] for _, found in read.seen if "id" in found]
+    assert len(ids) == len(set(ids)) and {a["href"] for a in read.of("use")} <= {f"#{name}" for name in ids}
+    assert len(read.of("h1")) == 1 and read.of("html") == [{"lang": "en"}] and all("scope" in th for th in read.of("th"))
+    assert [svg for svg in read.of("svg") if svg.get("aria-hidden") != "true" and svg.get("role") != "img"] == []
+    return read
+
+
+def page_plot(page: str, number: int = 0) -> tuple[list[tuple[int, int]], list[str]]:
+    """Return the places of the dots in a plot, and the words of its axes."""
+    plots = page.split('<figure class="plot">')[1:]
+    dots = "".join(re.findall(r'class="dots[^"]*" d="([^"]*)"', plots[number]))
+    return [(int(x), int(y)) for x, y in re.findall(r"M(-?\d+) (-?\d+)h0", dots)], re.findall(r'<span class="y"[^>]*>([^<]*)<', plots[number])
+
+
+def test_the_page_says_the_verdict_first_and_then_all_that_is_known(offline_app: App, page_zone: pytest.MonkeyPatch) -> None:
+    page_year(offline_app)
+    page = page_text(offline_app, page_zone, offsite=True)
+    words = page_checked(page).words
+    places = [words.index(part) for part in (
+        "HEALTHY", "Written Tue 24 Nov 2026, 02:04 CET", "Newest complete set", "Last drill", "The last 12 months", "Size of a set", "Time it took",
+        "Recovery", "What cleanup deletes next", "Kept aside", "To bring it back", f"ArrivApp backup {backup_system.VERSION}")]
+    assert places == sorted(places) and "NOT HEALTHY" not in words
+    for told in ("20261124T010004Z, 53.1 MB", "identical", "10 tables, 128,825 rows", "b2:arrivapp-school", "79.0 GB", "full in", "DISASTER_RECOVERY.md",
+                 "old, and newer ones stand for its week and month", "7 daily"):
+        assert told in words, told
+    assert re.search(r"Database\s*15-30 min\s*14 s, ✓ in time", re.sub(r"(?=[1✓])", " ", words)) or "15-30 min14 s, ✓ in time" in words
+    assert re.search(r"the backup failed: 3 days", words) and "nothing was made: 4 days" in words and "damaged: 0 days" in words
+    assert "December 2025. " in page and "November 2026. complete, and a drill restored it: 22; " in page, "the month in words"
+
+
+def test_an_unhealthy_page_gives_the_reasons_and_an_old_one_says_when_it_is_too_old(offline_app: App, page_zone: pytest.MonkeyPatch) -> None:
+    page_year(offline_app, harm=True)
+    words = page_checked(page_text(offline_app, page_zone)).words
+    assert words.index("NOT HEALTHY") < words.index("its SHA-256 is 5f1d0e") < words.index("28825 rows before") < words.index("Written ")
+    assert "It deletes nothing:" in words and "not set up" in words and "damaged: 1 day" in words and "▲ 234.2 MB, Wed 30 Sep 2026" in words
+    until = re.search(r"Believe it until (.*?): an older page proves nothing", words)
+    assert until and until[1] == "Wed 25 Nov 2026, 08:04 CET", "counted from the page"
+    later = page_text(offline_app, page_zone, now=PAGE_NIGHT + 2 * PAGE_DAY, zone="UTC")
+    assert "the newest complete set is 2 d old, more than 30 h" in later
+
+
+def test_a_healthy_page_is_too_old_when_its_newest_set_is(offline_app: App, page_zone: pytest.MonkeyPatch) -> None:
+    page_year(offline_app)
+    for max_age, until in ((30, "Wed 25 Nov 2026, 07:00 UTC"), (9, "Tue 24 Nov 2026, 10:00 UTC")):
+        assert f"Believe it until <b>{until}</b>" in page_text(offline_app, page_zone, zone="UTC", max_age=max_age, now=PAGE_NIGHT + PAGE_DAY / 3)
+
+
+def test_no_name_message_or_journal_entry_becomes_html(offline_app: App, page_zone: pytest.MonkeyPatch) -> None:
+    page_hostile(offline_app)
+    kept = [{"id": OLD, "kind": "database", "live": "x", "place": text, "comment": None, "differs": False} for text in PAGE_HOSTILE]
+    page = page_text(offline_app, page_zone, kept=kept, kept_complaint=PAGE_HOSTILE[0], host=PAGE_HOSTILE[1],
+                     offsite={text: {"id": text, "age_seconds": text, "lag_seconds": float("inf")} for text in PAGE_HOSTILE})
+    words = page_checked(page).words
+    assert not re.search(r"[\u202e\x00\x1b\udcff]", page) and "\\u202etxt.exe\\x00\\x1b[31m" in words
+    assert all(text[:40] in words for text in PAGE_HOSTILE[:5]) and "w" * 1001 not in words and len(page) < 200_000
+    assert "NOT IDENTICAL" in words and page.encode()
+
+
+def test_any_number_of_sets_is_plotted_within_the_axes(offline_app: App, page_zone: pytest.MonkeyPatch) -> None:
+    words = page_checked(page_text(offline_app, page_zone)).words
+    assert "nothing to plot" in words and "none" in words and "NOT HEALTHY" in words and "restore --backup" not in words
+    page_set(offline_app.backup_dir, PAGE_NIGHT)
+    page = page_text(offline_app, page_zone)
+    assert page_plot(page)[0] == [(1000, 200 - round(200 * 53.0049 / 60))] and page_plot(page)[1] == ["0 B", "20 MB", "40 MB", "60 MB"]
+    assert page_checked(page).words.count("restore --backup 20261124T010004Z") == 4
+    page_set(offline_app.backup_dir, PAGE_NIGHT - 60 * PAGE_DAY)
+    page = page_text(offline_app, page_zone)
+    assert [x for x, _ in page_plot(page, 1)[0]] == [0, 1000] and re.search(r'<path d="M0 \d+M1000 \d+"/>', page), "no line over a gap of two months"
+
+
+PAGE_FIGURES = st.lists(st.tuples(st.datetimes(datetime.datetime(1971, 1, 1), datetime.datetime(2090, 1, 1), timezones=st.just(datetime.timezone.utc)),
+                                  st.floats(0, 4e19)), min_size=1, max_size=60)
+
+
+@hypothesis.given(PAGE_FIGURES)
+def test_no_figures_put_a_dot_outside_of_its_plot(points: list) -> None:
+    points = sorted(points)
+    for steps, text in ((backup_system.SIZE_STEPS, backup_system.human_size), (backup_system.TIME_STEPS, backup_system.seconds_text)):
+        drawn = backup_system.chart("Size", points, PAGE_NIGHT, steps, text)
+        places, ticks = page_plot(drawn)
+        assert places and all(0 <= x <= 1000 and 0 <= y <= 200 for x, y in places)
+        assert 2 <= len(ticks) <= 6 and len(set(ticks)) == len(ticks) and not re.search(r"nan|inf\b", drawn)
+
+
+def test_ten_thousand_sets_make_a_page_below_a_megabyte(page_zone: pytest.MonkeyPatch) -> None:
+    """Measured: 0.6 s and 150 kB for 10,000 sets, every one of them bad or good by chance."""
+    chosen = random.Random(10)
+    nights = [PAGE_NIGHT - number * datetime.timedelta(hours=1) for number in range(10_000)]
+    sets = [imagined(night, bad=KINDS[:1] if chosen.random() < 0.3 else ()) for night in nights]
+    entries = [{"time": night.isoformat(), "command": "backup", "id": stamp(night), "exit_code": 0, "made": ["x"]} for night in nights[::-1]]
+    settings = backup_system.Settings()
+    plan = backup_system.plan_cleanup(sets, settings, PAGE_NIGHT)
+    facts = {"healthy": False, "reasons": [f"{s.id} is bad" for s in sets], "sets": len(sets)}
+    page = backup_system.status_page(facts, sets, plan, entries, settings, PAGE_NIGHT, 30)
+    assert 20_000 < len(page) < 1_000_000 and "and 9980 more" in page_checked(page).words and len(page_plot(page)[0]) > 100
+
+
+def test_a_day_shows_its_best_set_else_what_the_journal_says(page_zone: pytest.MonkeyPatch) -> None:
+    page_zone.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    noon = datetime.datetime(2026, 3, 1, 11, 30, tzinfo=datetime.timezone.utc)  # half past midnight on 2 March there
+    drilled = dataclasses.replace(imagined(noon), drill={"time": noon.isoformat(), "seconds": 1.0})
+    sets = [imagined(noon, bad=("files",)), drilled, imagined(noon + PAGE_DAY, bad=("files",)), imagined(noon + 2 * PAGE_DAY, good=("database",)),
+            imagined(noon + 3 * PAGE_DAY), imagined(noon + 4 * PAGE_DAY, verified="2026-03-09T00:00:00+00:00")]
+    runs_ = [(noon, 1, []), (noon + 5 * PAGE_DAY, 3, ["a"]), (noon + 6 * PAGE_DAY, 1, []), (noon + 6 * PAGE_DAY, 0, ["b"])]
+    entries = [{"time": (at + datetime.timedelta(hours=20)).isoformat(), "command": "backup", "id": stamp(at), "exit_code": code, "made": made}
+               for at, code, made in runs_]
+    entries.append({"time": (noon + 7 * PAGE_DAY).isoformat(), "command": "backup", "exit_code": 5})
+    states = backup_system.day_states(sets, entries, KINDS)
+    assert {day.day: state for day, state in states.items()} == {
+        2: "drilled", 3: "bad", 4: "partly", 5: "complete", 6: "verified", 7: "removed", 8: "removed", 9: "failed"}
+
+
+# -- Written after each run
+
+def page_of(app: App) -> Path:
+    """Switch the page on and return where it is."""
+    (app.root / "www").mkdir(exist_ok=True)
+    configure(app, STATUS_PAGE=app.root / "www/status.html")
+    return app.root / "www/status.html"
+
+
+def test_the_page_is_written_after_a_good_backup_and_its_commands_can_be_typed(app: App) -> None:
+    path = page_of(app)
+    tool_ok(app, "backup", env={"TZ": "Europe/Madrid"})
+    read, newest = page_checked(path.read_text()), sidecars(app)[0]["id"]
+    assert "NOT HEALTHY" not in read.words and newest in read.words and re.search(r"Written .* CES?T\.", read.words)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644 and list(path.parent.iterdir()) == [path]
+    commands = [html.unescape(line) for line in re.findall(r"<dd><code>(.*?)</code></dd>", path.read_text())]
+    assert len(commands) == 6 and all(f"restore --backup {newest}" in line for line in commands[1:5]) and "--undo" in commands[5]
+    (app.app_dir / ".env").write_text("SECRET_KEY=another\n")
+    typed = f"{commands[4]} --yes".replace("python3", shlex.quote(sys.executable), 1)
+    done = subprocess.run(typed, shell=True, cwd="/", env=clean_env(), capture_output=True, text=True)
+    assert done.returncode == 0 and (app.app_dir / ".env").read_text() == "SECRET_KEY=not-a-real-key\n", done
+    before = path.stat().st_ino
+    tool_ok(app, "verify")
+    assert path.stat().st_ino != before and "Last verifynever" not in page_checked(path.read_text()).words
+
+
+def test_the_page_after_a_failed_backup_says_so(offline_app: App) -> None:
+    path = page_of(offline_app)
+    offline_app.qr_dir.rename(offline_app.root / "codes")
+    tool_fails(3, "qr_codes was not backed up", offline_app, "backup", "--only", "files", "--only", "qr_codes")
+    assert "NOT HEALTHY" in path.read_text() and "ended with exit code 3: qr_codes was not backed up" in page_checked(path.read_text()).words
+    (offline_app.backup_dir / ".arrivapp-backups").unlink()
+    for kind in KINDS:
+        synthetic_set(offline_app.backup_dir, ago(hours=1), (kind,))
+    (offline_app.backup_dir / "journal.jsonl").unlink()
+    tool_ok(offline_app, "status")
+    tool_fails(1, "no marker file", offline_app, "backup")
+    assert "the last backup failed: BACKUP_DIR" in page_checked(path.read_text()).words, "although all that is there is good"
+    offline_app.backup_dir.rename(offline_app.root / "unmounted")
+    for argv, code in ((("backup",), 1), (("status", "--html", path), 1)):
+        tool_fails(code, "is not there", offline_app, *argv)
+        words = page_checked(path.read_text()).words
+        assert "NOT HEALTHY" in words and "is its disk mounted?" in words and "Free spaceunknown" in words
+        path.unlink()
+
+
+def test_without_status_page_nothing_is_written(offline_app: App) -> None:
+    before = {p for p in offline_app.root.rglob("*") if not p.is_relative_to(offline_app.backup_dir) and not p.is_relative_to(offline_app.log_dir)}
+    configure(offline_app, STATUS_PAGE="")
+    tool_ok(offline_app, "backup", "--only", "files")
+    assert {p for p in offline_app.root.rglob("*") if not p.is_relative_to(offline_app.backup_dir) and not p.is_relative_to(offline_app.log_dir)} == before
+    assert not [p for p in offline_app.backup_dir.rglob("*") if p.suffix == ".html"]
+
+
+def test_a_page_that_cannot_be_written_is_exit_3_and_the_one_before_stays(offline_app: App) -> None:
+    app, path = offline_app, page_of(offline_app)
+    (app.root / "gone").mkdir()
+    configure(app, STATUS_PAGE=app.root / "gone/status.html")
+    synthetic_set(app.backup_dir, ago(hours=1))
+    tool_ok(app, "status", "--html", path)
+    before = path.read_bytes()
+    (app.root / "gone").rmdir()
+    tool_fails(3, "could not be written: No such file", app, "backup", "--only", "files")
+    tool_fails(3, "status page", app, "status", "--html", app.root / "gone/x.html")
+    tool_fails(3, "could not be written", app, "status", "--html", app.root / "www" / ("x" * 300))
+    path.rename(app.root / "www/older.html")
+    path.mkdir()
+    tool_fails(3, "could not be written", app, "status", "--html", path)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["older.html", "status.html"] and (path.parent / "older.html").read_bytes() == before
+    for kind in KINDS:
+        shutil.rmtree(app.backup_dir / PLACES[kind].split("/")[0], ignore_errors=True)
+    tool_fails(1, "STATUS_PAGE", app, "check")
+    result = tool_fails(1, "there is no complete set", app, "status", "--html", path)
+    assert "could not be written" in result.err, "unhealthy is worse than a page that is missing"
+
+
+def test_a_full_disk_leaves_the_page_before(offline_app: App) -> None:
+    app, path = offline_app, page_of(offline_app)
+    synthetic_set(app.backup_dir, ago(hours=1))
+    tool_ok(app, "status", "--html", path)
+    before = path.read_bytes()
+    result, _ = straced(app, "status", "--html", str(path), inject="?rename,?renameat,?renameat2:error=ENOSPC")
+    assert result.code == 3 and "could not be written: No space left" in result.err and path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_half_a_page(tmp_path: Path) -> None:
+    """Two writers at once, as verify and backup may be, and a reader who looks all the time."""
+    path, stop, seen = tmp_path / "status.html", threading.Event(), set()
+    texts = [f"<{name}>" + name * 300_000 + f"</{name}>" for name in "abcd"]
+    backup_system.write_page(path, texts[0])
+
+    def write(own: list[str]) -> None:
+        while not stop.is_set():
+            for text in own:
+                backup_system.write_page(path, text)
+
+    writers = [threading.Thread(target=write, args=(texts[at:at + 2],)) for at in (0, 2)]
+    for writer in writers:
+        writer.start()
+    try:
+        until(lambda: seen.add(path.read_text()) or len(seen) == 4 or not seen <= set(texts))
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert seen == set(texts) and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_page_starres_out_passwords(offline_app: App) -> None:
+    path = page_of(offline_app)
+    configure(offline_app, DB_PASSWORD="a<b>&s3cret")
+    note(offline_app, "backup", exit_code=1, problems=["cannot log in with a<b>&s3cret at db"])
+    tool_fails(1, "", offline_app, "status", "--html", path)
+    assert "s3cret" not in path.read_text() and "cannot log in with *** at db" in path.read_text()
+
+
+def test_the_page_goes_to_who_owns_its_directory_and_through_no_link(offline_app: App) -> None:
+    root_needed()
+    path, other = page_of(offline_app), offline_app.root / "precious"
+    other.write_text("precious")
+    path.symlink_to(other)
+    os.chown(path.parent, 65534, 65534)
+    tool(offline_app, "backup", "--only", "files")
+    assert other.read_text() == "precious" and not path.is_symlink() and (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
+def test_the_systemd_units_may_write_where_the_page_goes(checkout: Path) -> None:
+    root_needed()
+    write_private(checkout / ".env.backup", f"DB_NAME=x\nSTATUS_PAGE={checkout.parent}/www/status.html\n")
+    shown = run_installer(checkout, "--dry-run", "--user", "root").out
+    lines = re.findall(r"ReadWritePaths=(.*)", shown)
+    assert len(lines) == 3 and all(f"-{checkout.parent}/www " in line.replace('"', "") + " " for line in lines), lines
+
+
+# -- In a real browser
+
+PAGE_PROBE = r"""
+function seen(frame) {
+  const page = frame.contentDocument, view = frame.contentWindow, low = [];
+  const parse = c => { const n = c.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126*r + .7152*g + .0722*b; };
+  for (const element of page.body.querySelectorAll('*')) {
+    if (![...element.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || element.tagName === 'title') continue;
+    const style = view.getComputedStyle(element), svg = element.tagName === 'text';
+    let behind = element;
+    while (parse(view.getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const two = [svg ? style.fill : style.color, view.getComputedStyle(behind).backgroundColor].map(c => light(parse(c))).sort((a, b) => b - a);
+    const contrast = (two[0] + .05) / (two[1] + .05);
+    if (contrast < 4.5) low.push([element.tagName, element.className, element.textContent.slice(0, 30), contrast]);
+  }
+  const root = view.getComputedStyle(page.documentElement), colour = name => root.getPropertyValue('--' + name).trim();
+  const hex = text => light([1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16)));
+  const pairs = ['on good', 'on warn', 'on bad', 'good mild', 'soft card', 'bad card', 'plot card', 'warn card', 'good good-page', 'bad bad-page'];
+  const drawn = pairs.map(pair => { const [a, b] = pair.split(' ').map(n => hex(colour(n))).sort((x, y) => y - x);
+    return [pair, (a + .05) / (b + .05)]; }).filter(found => found[1] < 3);
+  return {width: frame.width, wide: page.documentElement.scrollWidth, inner: page.documentElement.clientWidth, low, drawn, card: colour('card'),
+    loaded: view.performance.getEntriesByType('resource').length, dots: page.querySelectorAll('.dots').length,
+    months: page.querySelectorAll('.months svg').length, tall: page.querySelector('.area') ? page.querySelector('.area svg').clientHeight : 0,
+    square: page.querySelector('.months use') ? page.querySelector('.months use').getBoundingClientRect().width : 0};
+}
+onload = () => { document.getElementById('out').textContent = JSON.stringify([...document.querySelectorAll('iframe')].map(seen)); };
+"""
+
+
+def page_browser(folder: Path, *options: str, page: Path) -> str:
+    """Run a headless Chromium on a file and return what it printed; all it leaves behind is in the test's folder."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None) or unavailable("no Chromium is installed (Debian: apt-get install chromium)")
+    home = folder / f"browser-{uuid.uuid4().hex[:8]}"
+    home.mkdir()
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", f"--user-data-dir={home}"]
+    env = clean_env({"HOME": str(home), "TMPDIR": str(home), "XDG_RUNTIME_DIR": str(home)})
+    process = subprocess.Popen([program, *flags, *options, page.as_uri()], env=env, cwd=home, text=True, start_new_session=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    result = finish(process)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # helpers that outlive it
+    shutil.rmtree(home, ignore_errors=True)
+    assert result.code == 0, result
+    return result.out
+
+
+@pytest.fixture
+def page_files(school_files: Path, page_zone: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
+    """Give the pages of a good year, a bad one, of nothing at all, and of a history full of long and hostile names."""
+    found = {}
+    for name, fill in {"good": page_year, "harm": functools.partial(page_year, harm=True), "empty": lambda app: None, "hostile": page_hostile}.items():
+        app = make_app(school_files)
+        try:
+            fill(app)
+            found[name] = tmp_path / f"{name}.html"
+            found[name].write_text(page_text(app, page_zone, offsite=name == "good"), encoding="utf-8")
+        finally:
+            shutil.rmtree(app.root)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_a_browser_shows_it_on_a_phone_and_a_desk_with_colours_that_can_be_read(scheme: str, page_files: dict[str, Path], tmp_path: Path) -> None:
+    """WCAG 2.2 AA: words 4.5 to 1, drawings 3 to 1; nothing is wider than the screen, and nothing is loaded."""
+    frames = "".join(f'<iframe width="{width}" height="900" srcdoc="{html.escape(path.read_text())}"></iframe>'
+                     for path in page_files.values() for width in (360, 1280))
+    (tmp_path / "probe.html").write_text(f'<!doctype html><meta charset="utf-8"><script>{PAGE_PROBE}</script><pre id="out"></pre>{frames}')
+    shown = page_browser(tmp_path, f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", "--dump-dom", page=tmp_path / "probe.html")
+    found = json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', shown, re.DOTALL)[1]))
+    assert len(found) == 2 * len(page_files)
+    for (name, _), frame in zip(((name, width) for name in page_files for width in (360, 1280)), found):
+        assert frame["wide"] <= frame["inner"] <= int(frame["width"]), (name, frame)
+        assert frame["low"] == [] and frame["drawn"] == [] and frame["loaded"] == 0, (name, scheme, frame)
+        assert (frame["card"] == "#ffffff") == (scheme == "light") and frame["months"] == 12 and frame["square"] > 9, (name, frame)
+        assert (frame["dots"], frame["tall"] > 100) == ((0, False) if name == "empty" else (4, True)), (name, frame)
+
+
+def test_it_prints_on_two_sheets(page_files: dict[str, Path], tmp_path: Path) -> None:
+    page_browser(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'page.pdf'}", page=page_files["harm"])
+    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "page.pdf").read_bytes())) == 2
+
+
+def test_the_picture_in_the_readme_is_of_this_page(page_files: dict[str, Path], tmp_path: Path) -> None:
+    """PAGE_PICTURE=FILE keeps the picture that this test takes."""
+    page_browser(tmp_path, "--window-size=1280,1560", f"--screenshot={tmp_path / 'page.png'}", page=page_files["good"])
+    if PAGE_PICTURE:
+        shutil.copy(tmp_path / "page.png", PAGE_PICTURE)
+    taken, kept = (tmp_path / "page.png").read_bytes(), (HERE / "monitoring/status-page.png").read_bytes()
+    assert struct.unpack(">II", taken[16:24]) == struct.unpack(">II", kept[16:24]) == (1280, 1560)
+    assert 30_000 < len(kept) < 200_000 and "monitoring/status-page.png" in (HERE / "BACKUP_README.md").read_text()
