@@ -2802,8 +2802,7 @@ class Alert(NamedTuple):
 
 
 def starred(text: str, secret_values: Sequence[str]) -> str:
-    """Make a text printable and star the secrets out of it."""
-    text = printable(text)
+    """Star the secrets out of a text, also where they were made printable before."""
     for secret in secret_values:
         text = text.replace(secret, "***").replace(printable(secret), "***")
     return text
@@ -2987,7 +2986,7 @@ def deliver(channels: Sequence[Channel], settings: Settings, alert: Alert, tries
     failed = try_channels(channels, settings, alert)
     again = [channel for channel, (_, may_help) in failed.items() if may_help and tries > 1]
     failed = {channel: why for channel, why in failed.items() if channel not in again} | try_channels(again, settings, alert)
-    return {channel: starred(f"{why} ({channel.setting})", settings.secret_values) for channel, (why, _) in failed.items()}
+    return {channel: starred(printable(f"{why} ({channel.setting})"), settings.secret_values) for channel, (why, _) in failed.items()}
 
 
 def has_recovered(settings: Settings, report: Report) -> bool:
@@ -3020,7 +3019,7 @@ def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
     options = ["--env-file", str(settings.env_file)] if settings.env_file not in (None, HERE / ".env.backup") else []
     command = shlex.join(["python3", str(Path(__file__).resolve()), *options, NEXT_COMMANDS.get(code, "status")])
     lines += [f"Last good backup: {good}", f"Log: {settings.log_dir / 'backup.log'}", f"Next: {command}"]
-    text = "\n".join(starred(line, settings.secret_values) for line in lines)
+    text = "\n".join(starred(printable(line), settings.secret_values) for line in lines)
     return Alert(f"ArrivApp {report.command} {outcome.format(printable(os.uname().nodename))}", text, str(code or ""), report.run)
 
 
@@ -3072,7 +3071,8 @@ def say(text: str, end: str = "\n") -> None:
 def record(settings: Settings, report: Report, **facts: Any) -> None:
     """Write the run into the journal; a journal that cannot be written fails nothing that was made."""
     entry = {"command": report.command, "run": report.run, "id": report.id or None, "exit_code": report.exit_code,
-             "seconds": round(time.monotonic() - report.started, 1), "problems": [message for _, message in report.problems], **facts}  # fmt: skip
+             "seconds": round(time.monotonic() - report.started, 1),
+             "problems": [starred(message, settings.secret_values) for _, message in report.problems], **facts}  # fmt: skip
     try:
         write_journal(settings.backup_dir, entry)
     except OSError as error:
@@ -4036,7 +4036,7 @@ def open_log_file(settings: Settings, args: argparse.Namespace) -> LogFile | Non
 def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str] = ()) -> None:
     """Send messages to these handlers: on one line each, control characters escaped and secrets starred out."""
     def clean(entry: logging.LogRecord) -> bool:
-        entry.msg, entry.args = starred(entry.getMessage(), secret_values), ()
+        entry.msg, entry.args = starred(printable(entry.getMessage()), secret_values), ()
         return True
 
     log.handlers.clear()
@@ -4070,7 +4070,7 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
         ended = 128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else ended
         report.problems.append((ended, str(error) or repr(error)))
         if told and args.command != "verify" and os.path.exists(settings.backup_dir / MARKER) and not seen_at_terminal(ended):
-            entry = {"command": args.command, "run": report.run, "exit_code": ended, "problems": [report.problems[-1][1]]}
+            entry = {"command": args.command, "run": report.run, "exit_code": ended, "problems": [starred(report.problems[-1][1], settings.secret_values)]}
             with contextlib.suppress(OSError):
                 write_journal(settings.backup_dir, entry)
         if told:
