@@ -9010,6 +9010,36 @@ def a_run_that_fails_under_systemd_is_told_in_the_journal(machine: Machine) -> N
     machine.ok("systemctl", "start", "arrivapp-backup.service")
 
 
+ALERT_LISTENER = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        open("/srv/alerts", "ab").write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
+"""
+
+
+def an_alert_gets_out_of_the_fence_and_keeps_the_notifier_quiet(machine: Machine) -> None:
+    """FAULTS 72: the unit may use the network, and a failure is told once."""
+    machine.sh("touch /srv/alerts; cp -p " + f"{SETTINGS} {SETTINGS}.kept; echo ALERT_WEBHOOK_URL=http://127.0.0.1:8099/hook >> {SETTINGS}")
+    machine.ok("systemd-run", "--unit=alert-sink", sys.executable, "-c", ALERT_LISTENER)
+    machine.sh(f"echo DB_PORT=1 >> {SETTINGS}")
+    before = len(journal_lines(machine))
+    try:
+        assert machine.run("systemctl", "start", "arrivapp-backup.service").code
+        told = machine.sh("cat /srv/alerts")
+        assert "PARTLY DONE on " in told and "onnection refused" in told, unit_journal(machine, "-u", "arrivapp-backup.service")
+        state = ("systemctl", "show", "--value", "--property", "ExecMainExitTimestampMonotonic", "arrivapp-notify@arrivapp-backup.service.service")
+        until(lambda: machine.ok(*state).strip() != "0" and not machine.run("systemctl", "is-active", "--quiet", state[-1]).code == 0, 20)
+        assert len(journal_lines(machine)) == before
+    finally:
+        machine.sh(f"mv {SETTINGS}.kept {SETTINGS}; systemctl stop alert-sink.service")
+    machine.ok("systemctl", "reset-failed", "arrivapp-backup.service")  # five starts in ten minutes are allowed
+    machine.ok("systemctl", "start", "arrivapp-backup.service")
+
+
 def systemctl_stop_ends_a_run_cleanly(machine: Machine) -> None:
     """FAULTS 5: 143, no partial file, no program left, and the next run works."""
     before, told = sets_of(machine), len(journal_lines(machine))
@@ -9105,6 +9135,7 @@ def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machin
     """One test, for its steps need each other and a boot takes time: installed, run, failed, stopped, uninstalled."""
     systemd_runs_the_backups_of_a_new_server(machine)
     a_run_that_fails_under_systemd_is_told_in_the_journal(machine)
+    an_alert_gets_out_of_the_fence_and_keeps_the_notifier_quiet(machine)
     systemctl_stop_ends_a_run_cleanly(machine)
     the_password_can_be_a_credential_of_systemd(machine)
     a_line_of_cron_yields_to_an_active_timer(machine)
