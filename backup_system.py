@@ -57,6 +57,7 @@ import threading
 import time
 import types
 import urllib.parse
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,8 @@ class Report:
     made: list[Any] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    run: str = field(default_factory=lambda: str(uuid.uuid4()))  # this run's name, in the journal and for the dead-man ping
+    whole: bool = False  # a backup of every kind, which the dead-man ping waits for
 
     def problem(self, message: str, code: int = PARTLY) -> None:
         """Record and log something that makes the exit code `code`."""
@@ -146,9 +149,10 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Give the gravest code: damage before failure before partly done; a held lock or a signal alone is its own."""
+        """Give the gravest code: a signal before damage before failure before partly done; a held lock alone is its own."""
         codes = {code for code, _ in self.problems}
-        return next((code for code in (DAMAGE, FAILED, USAGE, PARTLY) if code in codes), max(codes, default=DONE))
+        ended = max(codes, default=DONE)
+        return ended if ended > 128 else next((code for code in (DAMAGE, FAILED, USAGE, PARTLY) if code in codes), ended)
 
 
 def human_size(size: float) -> str:
@@ -312,6 +316,32 @@ def parse_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def parse_web_url(text: str) -> str:
+    """Read the address of a webhook or a ping. Raise ValueError, never showing it: who knows it can write there."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its own words may show the address
+        known = False
+    if not known or "@" in parts.netloc or parts.fragment or not re.fullmatch("[!-~]+", text):
+        raise ValueError("must be https://HOST/... or http://HOST/..., with no user, space or # in it")
+    return text
+
+
+def parse_addresses(text: str) -> tuple[str, ...]:
+    """Read e-mail addresses, separated by commas; sendmail also takes the bare name of a user of this machine."""
+    addresses = tuple(address.strip() for address in text.split(",") if address.strip())
+    wrong = [address for address in addresses if not re.fullmatch(r"(?!-)[\w.+'%=/~&-]+(@[\w.-]+)?", address, re.ASCII)]
+    if wrong or not addresses:
+        raise ValueError(f"holds what is no e-mail address: {names_shown(wrong)}")
+    return addresses
+
+
+def parse_command(text: str) -> tuple[str, ...]:
+    """Split a command into words as a shell would; no shell ever runs it."""
+    return tuple(shlex.split(text))
+
+
 def setting(parse: Callable[[str], Any], default: Any, *, secret: bool = False, off: Any = None) -> Any:
     """Declare a setting; its name is the field's in capitals. `off`: what an empty value means, where it means something."""
     return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret, "off": off})
@@ -353,6 +383,17 @@ class Settings:
     restore_seconds: int = setting(parse_number, 0)
     metrics_file: Path | None = setting(parse_metrics_file, None)
     status_page: Path | None = setting(parse_path, None)
+    alert_on: str = setting(one_of({"failure": "failure", "always": "always"}), "failure")
+    alert_webhook_url: str = setting(parse_web_url, "", secret=True)
+    alert_email_to: tuple[str, ...] = setting(parse_addresses, ())
+    alert_email_from: tuple[str, ...] = setting(parse_addresses, ())
+    smtp_host: str = setting(str, "")
+    smtp_port: int = setting(functools.partial(parse_number, low=1, high=65535), 0)
+    smtp_tls: str = setting(one_of({"starttls": "starttls", "tls": "tls", "no": "no"}), "starttls")
+    smtp_user: str = setting(str, "")
+    smtp_password: str = setting(str, "", secret=True)
+    healthcheck_url: str = setting(parse_web_url, "", secret=True)
+    notify_command: tuple[str, ...] = setting(parse_command, ())
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
@@ -2770,6 +2811,275 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
 
 # -- Alerts
 
+TRY_SECONDS = 10  # that one try of one channel may take, all told
+ALERT_LINES = 20  # of problems
+OUTCOMES = {DONE: "OK", PARTLY: "PARTLY DONE", DAMAGE: "found DAMAGE"}  # in a title; all else FAILED
+NEXT_COMMANDS = {FAILED: "check", USAGE: "check", DAMAGE: "list"}  # by exit code; all else status
+
+
+class Alert(NamedTuple):
+    """What is said of a run, ready to be sent: no secret is in it."""
+
+    title: str
+    text: str
+    signal: str  # what the dead-man ping adds to its address: start, log or an exit status; '' is success
+    run: str
+
+
+def starred(text: str, secret_values: Sequence[str]) -> str:
+    """Star the secrets out of a text, also where they were made printable before."""
+    for secret in secret_values:
+        text = text.replace(secret, "***").replace(printable(secret), "***")
+    return text
+
+
+def post(url: str, data: bytes, content_type: str) -> bytes:
+    """POST to a URL and give the beginning of the answer. A redirect is an error: nobody agreed to where it leads."""
+    import urllib.request  # only here: with all that it brings, it would make every start slower
+
+    request = urllib.request.Request(url, data, {"Content-Type": content_type, "User-Agent": f"arrivapp-backup/{VERSION}"})
+    opener = urllib.request.OpenerDirector()  # the usual one also follows redirects, and reads files and FTP
+    for handler in ("ProxyHandler", "HTTPHandler", "HTTPSHandler", "HTTPErrorProcessor", "HTTPDefaultErrorHandler"):
+        opener.add_handler(getattr(urllib.request, handler)())
+    with opener.open(request, timeout=TRY_SECONDS) as answer:
+        return answer.read(100)
+
+
+def feed(command: Sequence[str], data: bytes, settings: Settings) -> None:
+    """Run a program with a short text on its stdin: by a pipe, which holds it all, since a full disk must not stop an alert."""
+    env = program_environment(settings)
+    if not shutil.which(command[0], path=env["PATH"]):
+        raise BackupError(f"the program {command[0]} is not there: install it, or name another way")
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stdin:
+        with open(writer, "wb") as stream:
+            stream.write(data)
+        run(command, env=env, limit=TRY_SECONDS, stdin=stdin)
+
+
+def mail(settings: Settings, alert: Alert) -> Any:
+    """Write an alert as an e-mail that no auto-responder answers (RFC 3834)."""
+    import email.message
+    import email.utils
+
+    sender = next(iter(settings.alert_email_from), f"arrivapp-backup@{os.uname().nodename}")
+    message = email.message.EmailMessage()
+    message["From"], message["To"], message["Subject"] = f"ArrivApp backup <{sender}>", ", ".join(settings.alert_email_to), alert.title
+    message["Date"], message["Message-ID"] = email.utils.localtime(), email.utils.make_msgid(domain=sender.rpartition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(f"{alert.text}\n", cte="quoted-printable")
+    return message
+
+
+class Channel(Protocol):
+    """A way to reach people. Stateless; whatever `send` raises is turned into one line by who called it."""
+
+    name: str
+    setting: str  # without it the channel is off
+    seconds: int  # after which nobody waits for it any more
+
+    def send(self, settings: Settings, alert: Alert) -> None:
+        """Send it, or raise."""
+
+
+class Webhook:
+    """Slack's incoming webhook, which Mattermost and others understand too."""
+
+    name, setting, seconds = "webhook", "ALERT_WEBHOOK_URL", TRY_SECONDS
+
+    def send(self, settings: Settings, alert: Alert) -> None:
+        """Post the text; & < > are escaped, so that no file name can call the whole channel (<!channel>)."""
+        text = f"{alert.title}\n{alert.text}".replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        post(settings.alert_webhook_url, json.dumps({"text": text}).encode(), "application/json")
+
+
+class Smtp:
+    """E-mail by a mail server."""
+
+    name, setting, seconds = "e-mail", "ALERT_EMAIL_TO", TRY_SECONDS
+
+    def send(self, settings: Settings, alert: Alert) -> None:
+        """Hand the mail to the server. A password never goes over a network in the clear."""
+        import smtplib
+        import ssl
+
+        host, how, trusted = settings.smtp_host, settings.smtp_tls, ssl.create_default_context()
+        if how == "no" and settings.smtp_user and host not in ("localhost", "127.0.0.1", "::1"):
+            raise BackupError("SMTP_TLS=no would send the password in the clear: use starttls or tls")
+        connect = functools.partial(smtplib.SMTP_SSL, context=trusted) if how == "tls" else smtplib.SMTP
+        with connect(host, settings.smtp_port or {"starttls": 587, "tls": 465, "no": 25}[how], timeout=TRY_SECONDS) as server:
+            if how == "starttls":
+                server.starttls(context=trusted)
+            if settings.smtp_user:
+                server.login(settings.smtp_user, settings.smtp_password)
+            refused = server.send_message(mail(settings, alert))
+        if refused:
+            raise BackupError(f"the server took it, but not for {names_shown(refused)}")
+
+
+class Sendmail:
+    """E-mail by this machine's own mail program, where no SMTP_HOST is set."""
+
+    name, setting, seconds = "e-mail", "ALERT_EMAIL_TO", TRY_SECONDS + GRACE_SECONDS
+
+    def send(self, settings: Settings, alert: Alert) -> None:
+        """Hand the mail to sendmail, which takes the recipients from its head."""
+        sender = [word for address in settings.alert_email_from for word in ("-f", address)]
+        feed(["sendmail", "-i", "-t", *sender], mail(settings, alert).as_bytes(), settings)
+
+
+class Ping:
+    """The dead-man ping in the form of healthchecks.io: who listens there alerts when it stays away.
+
+    https://healthchecks.io/docs/http_api/: the address itself is success, /start, /log, /<exit status> (0-255).
+    """
+
+    name, setting, seconds = "ping", "HEALTHCHECK_URL", TRY_SECONDS
+
+    def send(self, settings: Settings, alert: Alert) -> None:
+        """Ping; an unknown check is answered with 200 too, but not with a bare OK."""
+        parts = urllib.parse.urlsplit(settings.healthcheck_url)
+        path, query = "/".join(filter(None, [parts.path.rstrip("/"), alert.signal])), "&".join(filter(None, [parts.query, f"rid={alert.run}"]))
+        answer = post(parts._replace(path=path, query=query).geturl(), f"{alert.title}\n{alert.text}".encode(), "text/plain; charset=utf-8")
+        if answer.startswith(b"OK ("):
+            raise BackupError(f"the answer is {answer.decode('utf-8', 'replace')}")
+
+
+class Command:
+    """A program of the user's own, with the report on its stdin; the title is the first line."""
+
+    name, setting, seconds = "command", "NOTIFY_COMMAND", TRY_SECONDS + GRACE_SECONDS
+
+    def send(self, settings: Settings, alert: Alert) -> None:
+        """Run it."""
+        feed(settings.notify_command, f"{alert.title}\n\n{alert.text}\n".encode(), settings)
+
+
+SMTP, SENDMAIL, PING = Smtp(), Sendmail(), Ping()
+CHANNELS: tuple[Channel, ...] = (Webhook(), SMTP, SENDMAIL, PING, Command())
+
+
+def configured_channels(settings: Settings) -> list[Channel]:
+    """List the channels that settings are there for."""
+    spare = SENDMAIL if settings.smtp_host else SMTP
+    return [channel for channel in CHANNELS if getattr(settings, channel.setting.lower()) and channel is not spare]
+
+
+def why_not_sent(error: Any) -> tuple[str, bool]:
+    """Say why a try failed, never with the address in it, and whether a second one may help."""
+    import http.client
+    import urllib.error
+
+    if isinstance(error, urllib.error.HTTPError):
+        moved = ", a redirect, which is not followed: set the address where it leads" if 300 <= error.code < 400 else ""
+        return f"HTTP {error.code} {http.client.responses.get(error.code, '')}{moved}", error.code >= 500 or error.code == 429
+    if hasattr(error, "smtp_code"):
+        return f"the server says {error.smtp_code} {error.smtp_error.decode('utf-8', 'replace')}", 400 <= error.smtp_code < 500
+    error = error.reason if isinstance(error, urllib.error.URLError) else error
+    if hasattr(error, "verify_message"):
+        return f"its certificate is not trusted: {error.verify_message}", False
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TRY_SECONDS} s", False
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__, True
+    return str(error) if isinstance(error, BackupError) else type(error).__name__, False
+
+
+def try_channels(channels: Sequence[Channel], settings: Settings, alert: Alert) -> dict[Channel, tuple[str, bool]]:
+    """Send by all channels at once and give those that failed. Each has a thread, left behind when its time is up:
+
+    a socket's own limit is for one read (a server that trickles bytes resets it), and finding a name has none at all.
+    """
+    ended: dict[Channel, Any] = {}
+    def attempt(channel: Channel) -> None:
+        try:
+            ended[channel] = channel.send(settings, alert)
+        except Exception as error:
+            ended[channel] = why_not_sent(error)
+
+    started, threads = time.monotonic(), {channel: threading.Thread(target=attempt, args=(channel,), daemon=True) for channel in channels}
+    for thread in threads.values():
+        thread.start()
+    for channel, thread in threads.items():
+        thread.join(max(0.0, started + channel.seconds - time.monotonic()))
+    late = f"no answer within {TRY_SECONDS} s", False
+    return {channel: failure for channel in channels if (failure := ended.get(channel, late))}
+
+
+def deliver(channels: Sequence[Channel], settings: Settings, alert: Alert, tries: int = 2) -> dict[Channel, str]:
+    """Send an alert, trying again where that may help, and give the channels that failed with the reason."""
+    failed = try_channels(channels, settings, alert)
+    again = [channel for channel, (_, may_help) in failed.items() if may_help and tries > 1]
+    failed = {channel: why for channel, why in failed.items() if channel not in again} | try_channels(again, settings, alert)
+    return {channel: starred(printable(f"{why} ({channel.setting})"), settings.secret_values) for channel, (why, _) in failed.items()}
+
+
+def has_recovered(settings: Settings, report: Report) -> bool:
+    """Tell by the journal whether this is the first good run of its command after a failed one.
+
+    A backup of fewer kinds says nothing of the whole, and a verify of one set nothing where damage is known in another.
+    """
+    runs = []
+    for entry in read_journal(settings.backup_dir):
+        made = entry["kinds"] if isinstance(entry.get("kinds"), list) else settings.kinds
+        if entry.get("command") == report.command and all(kind in made for kind in settings.kinds):
+            runs.append(entry)
+    if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
+        return False
+    return report.command != "verify" or not any(a.problem for s in catalog(settings.backup_dir).sets for a in s.archives.values())
+
+
+def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
+    """Write what is said of a run: what is wrong, since when the last good backup stands, what to type next."""
+    code, good = report.exit_code, "there is none"
+    outcome = f"{OUTCOMES.get(code, 'FAILED')} on {{}} (exit {code})" if code else "RECOVERED on {}" if recovered else "OK on {}"
+    lines = [line[:300] for _, problem in report.problems for line in problem.splitlines() if line.strip()]
+    lines[ALERT_LINES:] = [f"... and {len(lines) - ALERT_LINES} lines more: see the log"] * (len(lines) > ALERT_LINES)
+    lines += [f"{archive.kind}: {archive.path.name}, {human_size(archive.size_bytes)}" for archive in report.made]
+    try:
+        newest = newest_complete(catalog(settings.backup_dir).sets, settings)
+        good = f"{newest.id}, {local_time(newest.moment)}, {human_age((utc_now() - newest.moment).total_seconds())} old" if newest else good
+    except (BackupError, OSError) as error:
+        good = f"cannot be told: {error}"
+    options = ["--env-file", str(settings.env_file)] if settings.env_file not in (None, HERE / ".env.backup") else []
+    command = shlex.join(["python3", str(Path(__file__).resolve()), *options, NEXT_COMMANDS.get(code, "status")])
+    lines += [f"Last good backup: {good}", f"Log: {settings.log_dir / 'backup.log'}", f"Next: {command}"]
+    text = "\n".join(starred(printable(line), settings.secret_values) for line in lines)
+    return Alert(f"ArrivApp {report.command} {outcome.format(printable(os.uname().nodename))}", text, str(code or ""), report.run)
+
+
+def seen_at_terminal(code: int) -> bool:
+    """Tell what who sits at a terminal did and sees, a slip in typing or `| head`, from what somebody must be told of."""
+    return code in (USAGE, 128 + signal.SIGPIPE) and sys.stderr.isatty()
+
+
+def announce(settings: Settings, report: Report) -> None:
+    """Ping that a backup begins, where somebody waits for that. A failure is a warning: the ping at the end decides."""
+    if report.whole and settings.healthcheck_url:
+        for why in deliver([PING], settings, Alert("backup begins", "", "start", report.run), tries=1).values():
+            log.warning("no ping at the start: %s", why)
+
+
+def alert_people(settings: Settings, report: Report) -> None:
+    """Tell how a run ended: the dead-man ping of every whole backup, the others what is wrong and that it is right again.
+
+    A channel that fails is one problem more, and never more than that.
+    """
+    channels, code = configured_channels(settings), report.exit_code
+    recovered = bool(channels) and has_recovered(settings, report)
+    told = recovered or settings.alert_on == "always" or (code and not seen_at_terminal(code))
+    channels = [channel for channel in channels if (report.whole if channel is PING else told)]
+    if not channels:
+        return
+    alert = alert_of(settings, report, recovered)
+    failed = deliver(channels, settings, alert, tries=1 if code > 128 else 2)  # systemd kills 30 s after it asked us to stop
+    sent = ", ".join(channel.name for channel in channels if channel not in failed)
+    if sent:  # a fixed line, that systemd's notifier looks for; nothing that `-q` shows where all is well
+        log.log(logging.WARNING if code else logging.INFO, "%s by %s", "alert sent" if code else "success reported", sent)
+    for channel, why in failed.items():
+        report.problem(f"no alert by {channel.name}: {why}. Try: backup_system.py check --send-test-alert")
+
+
 # -- Metrics
 
 
@@ -3178,8 +3488,9 @@ def say(text: str, end: str = "\n") -> None:
 
 def record(settings: Settings, report: Report, **facts: Any) -> None:
     """Write the run into the journal; a journal that cannot be written fails nothing that was made."""
-    entry = {"command": report.command, "id": report.id or None, "exit_code": report.exit_code, "seconds": round(time.monotonic() - report.started, 1),
-             "problems": [message for _, message in report.problems], **facts}  # fmt: skip
+    entry = {"command": report.command, "run": report.run, "id": report.id or None, "exit_code": report.exit_code,
+             "seconds": round(time.monotonic() - report.started, 1),
+             "problems": [starred(message, settings.secret_values) for _, message in report.problems], **facts}  # fmt: skip
     try:
         write_journal(settings.backup_dir, entry)
     except OSError as error:
@@ -4084,10 +4395,24 @@ def check_places(settings: Settings) -> Iterator[Finding]:
         yield "FAIL", "newest set", f"{newest.id}, {human_age(age)} old: backups have stopped or the clock is wrong; look at cron and at the log"
 
 
+def check_alerts(settings: Settings, send: bool) -> Iterator[Finding]:
+    """Name the channels for alerts, or send a test by each."""
+    channels = configured_channels(settings)
+    test = Alert(f"ArrivApp backup: a test alert from {os.uname().nodename}", "If you can read this, alerts work.", "log", str(uuid.uuid4()))
+    failed = deliver(channels, settings, test) if send else {}
+    for channel in channels:
+        result = f"a test by {channel.name} was sent" if send else f"by {channel.name} ({channel.setting})"
+        yield ("FAIL", "alerts", f"{channel.name}: {failed[channel]}") if channel in failed else ("OK", "alerts", result)
+    if not channels:
+        yield "WARN", "alerts", "none are configured: nobody would notice a failed night, or silence (README, Alerts)"
+
+
 def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
-    """Look at every precondition and say what to do."""
+    """Look at every precondition and say what to do; or only prove the alerts."""
     findings = [("OK" if settings.env_file else "WARN", "settings", str(settings.env_file or "no .env.backup: only defaults and environment"))]
-    findings += [*check_files(settings), *check_database(settings, program_environment(settings)), *check_places(settings)]
+    if not args.send_test_alert:
+        findings += [*check_files(settings), *check_database(settings, program_environment(settings)), *check_places(settings)]
+    findings += check_alerts(settings, args.send_test_alert)
     for level, what, text in findings:
         if level != "OK" or not args.quiet:
             say(f"{level:<5} {what:<12} {printable(text)}")
@@ -4154,7 +4479,8 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
                         help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
     status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank, so that cleanup goes on")
-    command("check", cmd_check, "look whether a backup can work here, and say what to do")
+    check = command("check", cmd_check, "look whether a backup can work here, and say what to do")
+    check.add_argument("--send-test-alert", action="store_true", help="instead, send a test by every channel for alerts that is configured")
     demo = command("demo", cmd_demo, "show the whole cycle on a throw-away PostgreSQL with sample data")
     demo.add_argument("--keep", action="store_true", help="leave it for a look around")
     return parser
@@ -4226,6 +4552,7 @@ def follow_up(settings: Settings, report: Report) -> None:
             publish_page(settings, settings.status_page, MAX_AGE_HOURS, report)
         except Exception as error:  # a mistake of ours in a page is no failed backup
             report.problem(f"the status page could not be made: {error!r}")
+    alert_people(settings, report)
     if settings.metrics_file:  # the last step: it tells of the others too
         tell_prometheus(settings, settings.metrics_file, report)
 
@@ -4239,14 +4566,18 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     log.debug("start: %s", shlex.join(sys.argv))
     report = args.report = Report(args.command)
     told = args.command in ("backup", "cleanup", "restore", "drill", "verify") and not getattr(args, "dry_run", False)
+    report.whole = args.command == "backup" and not args.only
     try:
+        announce(settings, report)
         code = args.function(settings, args)
     except BaseException as error:  # whatever ends a run leaves a record
         ended = error.exit_code if isinstance(error, BackupError) else 128 + error.number if isinstance(error, Stopped) else FAILED
+        ended = 128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else ended
         report.problems.append((ended, str(error) or repr(error)))
-        if told and args.command != "verify" and os.path.exists(settings.backup_dir / MARKER):
+        if told and args.command != "verify" and os.path.exists(settings.backup_dir / MARKER) and not seen_at_terminal(ended):
+            entry = {"command": args.command, "run": report.run, "exit_code": ended, "problems": [starred(report.problems[-1][1], settings.secret_values)]}
             with contextlib.suppress(OSError):
-                write_journal(settings.backup_dir, {"command": args.command, "exit_code": ended, "problems": [report.problems[-1][1]]})
+                write_journal(settings.backup_dir, entry)
         if told:
             follow_up(settings, report)
         raise

