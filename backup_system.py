@@ -2826,13 +2826,6 @@ class Alert(NamedTuple):
     run: str
 
 
-def starred(text: str, secret_values: Sequence[str]) -> str:
-    """Star the secrets out of a text, also where they were made printable before."""
-    for secret in secret_values:
-        text = text.replace(secret, "***").replace(printable(secret), "***")
-    return text
-
-
 def post(url: str, data: bytes, content_type: str) -> bytes:
     """POST to a URL and give the beginning of the answer. A redirect is an error: nobody agreed to where it leads."""
     import urllib.request  # only here: with all that it brings, it would make every start slower
@@ -3083,6 +3076,23 @@ def alert_people(settings: Settings, report: Report) -> None:
 # -- Metrics
 
 
+def write_for_all(path: Path, text: str) -> None:
+    """Replace a file by one rename, for everybody to read (0644): no reader ever sees half of it, and the old one stays if this fails.
+
+    The temporary name is a new one each time, for no lock is held here, and none that node_exporter reads.
+    """
+    descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            os.fchmod(descriptor, 0o644)
+            adopt(descriptor, path.parent)
+            stream.write(text)
+        os.rename(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
 def epoch(text: str | None) -> int:
     """Turn a UTC time of the journal into seconds since 1970; 0 for never, so that its age is beyond every limit."""
     return int(datetime.datetime.fromisoformat(text).timestamp()) if text else 0
@@ -3132,19 +3142,6 @@ def metrics_text(facts: Mapping[str, Any]) -> str:
             text = printable(key).replace("\\", r"\\").replace('"', r"\"")
             lines.append(f"arrivapp_backup_{name}" + (f'{{{label}="{text}"}}' if label else "") + f" {value + 0}")  # True + 0 is 1
     return "\n".join(lines) + "\n"
-
-
-def write_metrics(path: Path, text: str) -> None:
-    """Replace the file in one step, for everybody to read. The temporary name is this run's alone, and none that node_exporter reads."""
-    descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            os.fchmod(descriptor, 0o644)
-        os.rename(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
 
 
 # -- Status page
@@ -3457,25 +3454,6 @@ the backups has stopped this page too. Then ask the server: <code>backup_system.
 {restore_section(newest, settings)}</main>
 <footer>ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>
 """
-
-
-def write_page(path: Path, page: str) -> None:
-    """Put a page in place by one rename, for everybody to read (0644): no reader ever sees half of one.
-
-    The temporary name is a new one each time, for no lock is held here. The page before stays where this fails.
-    """
-    descriptor, partial = tempfile.mkstemp(prefix=".status-page-", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            os.fchmod(descriptor, 0o644)
-            adopt(descriptor, path.parent)
-            stream.write(page)
-            stream.flush()
-            sync_file(descriptor)
-        os.rename(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
 
 
 # ==== 11. Commands and command line ===================================================================================
@@ -4279,7 +4257,7 @@ def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Rep
     facts["reasons"] = [starred(reason, settings.secret_values) for reason in facts["reasons"]]
     now, told = utc_now(), {**facts, "host": os.uname().nodename}
     try:
-        write_page(path, status_page(told, known.sets, plan_cleanup(known.sets, settings, now), journal, settings, now, max_age_hours))
+        write_for_all(path, status_page(told, known.sets, plan_cleanup(known.sets, settings, now), journal, settings, now, max_age_hours))
         log.debug("status page written: %s", path)
     except OSError as error:
         report.problem(f"the status page {path} could not be written: {error.strerror}: make its directory, writable for this user")
@@ -4540,7 +4518,7 @@ def tell_prometheus(settings: Settings, path: Path, report: Report) -> None:
     if report.exit_code:
         facts["runs"][report.command] = {"time": utc_now().isoformat(), "exit_code": report.exit_code}
     try:
-        write_metrics(path, metrics_text(facts))
+        write_for_all(path, metrics_text(facts))
     except OSError as error:
         report.problem(f"METRICS_FILE {path} could not be written: {error.strerror}; what was made is good. Look at that directory")
 

