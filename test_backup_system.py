@@ -10235,30 +10235,7 @@ def test_a_full_disk_leaves_the_page_before(offline_app: App) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_reader_never_sees_half_a_page(tmp_path: Path) -> None:
-    """Two writers at once, as verify and backup may be, and a reader who looks all the time."""
-    path, stop, seen = tmp_path / "status.html", threading.Event(), set()
-    texts = [f"<{name}>" + name * 300_000 + f"</{name}>" for name in "abcd"]
-    backup_system.write_for_all(path, texts[0])
-
-    def write(own: list[str]) -> None:
-        while not stop.is_set():
-            for text in own:
-                backup_system.write_for_all(path, text)
-
-    writers = [threading.Thread(target=write, args=(texts[at:at + 2],)) for at in (0, 2)]
-    for writer in writers:
-        writer.start()
-    try:
-        until(lambda: seen.add(path.read_text()) or len(seen) == 4 or not seen <= set(texts))
-    finally:
-        stop.set()
-        for writer in writers:
-            writer.join()
-    assert seen == set(texts) and list(tmp_path.iterdir()) == [path]
-
-
-def test_the_page_starres_out_passwords(offline_app: App) -> None:
+def test_the_page_stars_out_passwords(offline_app: App) -> None:
     path = page_of(offline_app)
     configure(offline_app, DB_PASSWORD="a<b>&s3cret")
     note(offline_app, "backup", exit_code=1, problems=["cannot log in with a<b>&s3cret at db"])
