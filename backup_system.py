@@ -2916,7 +2916,7 @@ def push_all(settings: Settings, report: Report, again: bool = False) -> dict[st
     """Push to every remote, each for itself; failures go to the report. Give what the journal is to remember."""
     notes: dict[str, dict[str, Any]] = {}
     for name in settings.offsite_remotes:
-        note = notes[name] = {"pushed": [], "newest": "", "gone": [], "failed": False}
+        note = notes[name] = {"pushed": [], "newest": "", "failed": False}
         try:
             push_to(open_remote(settings, name), settings, report, note, again)
         except (BackupError, OSError, ValueError) as error:
@@ -2933,11 +2933,10 @@ def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog
     """
     there = remote_files(remote)
     with workspace(None) as work:
-        for place in {*DIRECTORIES.values()}:
-            (work / place).mkdir()
         for path, entry in there.items():
             if not path.endswith(".json"):
-                (work / path).touch(0o600)
+                (work / path).parent.mkdir(exist_ok=True)
+                (work / path).touch()
                 os.truncate(work / path, max(0, entry["Size"]))
         if there:
             includes = [f"--include=/{place}/*.json" for place in sorted({*DIRECTORIES.values()})]
@@ -2951,29 +2950,24 @@ def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog
         yield catalog(work), there
 
 
-def offsite_state(settings: Settings, sets: Sequence[BackupSet]) -> list[dict[str, Any]]:
-    """Say how the off-site copies stand, by the journal alone: no remote is asked."""
+def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: int) -> list[dict[str, Any]]:
+    """Say how the off-site copies stand, and what is wrong with them, by the journal alone: no remote is asked."""
     local, states = newest_complete(sets, settings), []
     for name in settings.offsite_remotes:
-        newest, gone = "", []
+        newest, gone, complaint = "", [], ""
         for _, note in offsite_notes(settings.backup_dir, name):
             newest, gone = max(newest, str(note.get("newest", ""))), note.get("gone", gone)
         moment = parse_id(newest) if newest else None
-        states.append({"remote": name, "newest": newest or None, "gone": len(gone),
-                       "age_seconds": round((utc_now() - moment).total_seconds()) if moment else None,
-                       "behind_seconds": max(0, round((local.moment - moment).total_seconds())) if moment and local else None})  # fmt: skip
+        behind = max(0, round((local.moment - moment).total_seconds())) if moment and local else None
+        if gone:
+            complaint = f"{len(gone)} archives are gone from {name}: see backup_system.py verify --offsite"
+        elif not moment:
+            complaint = f"no complete set was ever pushed to {name}: backup_system.py push"
+        elif behind and behind > max_age_hours * 3600:
+            complaint = f"{name} is {human_age(behind)} behind the backups here: backup_system.py push"
+        age = round((utc_now() - moment).total_seconds()) if moment else None
+        states.append({"remote": name, "newest": newest or None, "age_seconds": age, "behind_seconds": behind, "complaint": complaint})
     return states
-
-
-def offsite_complaints(states: Sequence[Mapping[str, Any]], max_age_hours: int) -> Iterator[str]:
-    """Say why the off-site copies are not healthy; nothing where they are."""
-    for state in states:
-        if state["newest"] is None:
-            yield f"no complete set was ever pushed to {state['remote']}: backup_system.py push"
-        elif (state["behind_seconds"] or 0) > max_age_hours * 3600:
-            yield f"{state['remote']} is {human_age(state['behind_seconds'])} behind the backups here: backup_system.py push"
-        if state["gone"]:
-            yield f"{state['gone']} archives are gone from {state['remote']}: see backup_system.py verify --offsite"
 
 # -- Alerts
 
@@ -3307,23 +3301,25 @@ def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str])
 
 def verify_remote(settings: Settings, name: str, args: argparse.Namespace, note: dict[str, Any]) -> None:
     """Compare what stands on a remote with what was pushed, and read a set there to its end; nothing is stored."""
-    remote, report = open_remote(settings, name), args.report
+    remote, report, target = open_remote(settings, name), args.report, args.target or "latest"
     with remote_catalog(settings, remote) as (known, there):
         note["gone"] = vanished(settings, name, there)
         for path in note["gone"]:
             report.problem(f"{name}: {path} was pushed, and is gone there", DAMAGE)
         for path, why in [*known.strays.items(), *(item for s in known.sets for item in s.unreadable.items())]:
             report.problem(f"{name}: {os.path.basename(path)}: the sidecar cannot be read: {why}", DAMAGE)
-        target = args.target or "latest"
-        chosen = known.sets if args.all else [secrets.choice(known.sets)] if target == "random" and known.sets else \
-            known.sets[:1] if target == "latest" else [find_set(known.sets, target, ())]
+        chosen = known.sets if args.all or not known.sets else known.sets[:1]
+        if target != "latest":
+            chosen = [secrets.choice(known.sets) if target == "random" and known.sets else find_set(known.sets, target, ())]
         if not chosen:
             report.problem(f"{name}: there is no backup set")
-        for archive in (archive for backup_set in chosen for archive in backup_set.archives.values()):
-            word, text, stored = "OK", "checksum", os.lstat(archive.file).st_size if os.path.exists(archive.file) else 0
+        for archive in (archive for backup_set in known.sets for archive in backup_set.archives.values()):
+            word, text = "OK", "checksum"
             try:
-                if stored != archive.size_bytes:
-                    raise DamageError(f"{remote_path(archive)}: {stored} bytes there instead of {archive.size_bytes}")
+                if remote_path(archive) not in there or there[remote_path(archive)]["Size"] != archive.size_bytes:
+                    raise DamageError(f"{remote_path(archive)} is gone there, or not as long as it was")
+                if all(archive.id != backup_set.id for backup_set in chosen):
+                    continue  # to read it would cost a download
                 download(remote, remote_path(archive), archive.size_bytes, archive.sha256)
             except DamageError as error:
                 word, text = "DAMAGED", str(error)
@@ -3335,14 +3331,12 @@ def verify_remote(settings: Settings, name: str, args: argparse.Namespace, note:
 
 def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
     """Check the off-site copies; the journal remembers what was found."""
-    notes: dict[str, dict[str, Any]] = {}
-    for name in remotes_of(settings):
-        note: dict[str, Any] = {"archives": {}}
+    notes: dict[str, dict[str, Any]] = {name: {"archives": {}} for name in remotes_of(settings)}
+    for name, note in notes.items():
         try:
             verify_remote(settings, name, args, note)
         except BackupError as error:
             args.report.problem(f"{name}: {error}", error.exit_code)
-        notes[name] = note
     if os.access(settings.backup_dir, os.W_OK):
         record(settings, args.report, offsite=notes)
     return args.report.exit_code
@@ -3864,8 +3858,8 @@ def status_facts(settings: Settings, max_age_hours: int) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
     known, journal, now = catalog(settings.backup_dir), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
-    offsite = offsite_state(settings, sets)
-    reasons = unhealthy_because(settings, known, journal, max_age_hours) + list(offsite_complaints(offsite, max_age_hours))
+    offsite = offsite_state(settings, sets, max_age_hours)
+    reasons = unhealthy_because(settings, known, journal, max_age_hours) + [state["complaint"] for state in offsite if state["complaint"]]
     newest = newest_complete(sets, settings)
     drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), None)
     recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < 30 * 86400]
