@@ -3530,7 +3530,7 @@ def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
             report.id = chosen.id
             log.info("pulling %s from %s", chosen.id, remote.name)
             if pull_set(settings, report, remote, chosen):
-                report.problems = [(PARTLY, text) for _, text in report.problems]  # another remote gave all of it
+                report.problems = [(PARTLY, text) for code, text in report.problems if code != USAGE]  # this one gave all of it
                 say(f"{chosen.id} is here, from {remote.name}. Next: backup_system.py verify {chosen.id}")
                 break
         record(settings, report, archives={archive.path.name: "" for archive in report.made})
