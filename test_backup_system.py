@@ -7907,12 +7907,33 @@ def test_runbook_deleted_rows_come_back_and_newer_rows_stay(site: Site) -> None:
     assert site_state(site) == before  # and no schema is left: its tables would be in the state
 
 
-def test_runbook_everything_comes_back_on_a_new_machine(site: Site, ready_site: Site) -> None:
+def offsite_lines(site: Site) -> str:
+    """Put rclone on a site, and return the settings of its off-site copy: a directory stands for the remote."""
+    rclone = Path(sys.executable).parent / "rclone"
+    write_program(site.programs / "rclone", f'exec {rclone if rclone.exists() else component("rclone")} "$@"')
+    return f"OFFSITE_REMOTES=offsite:{site.root}/remote\nRCLONE_CONFIG_OFFSITE_TYPE=local\n"
+
+
+def write_offsite_copy(site: Site, new: Site) -> None:
+    """Push a site's backups, and give a new site what its box says: the remote and its settings."""
+    settings = site.tool_dir / ".env.backup"
+    write_private(settings, settings.read_text() + offsite_lines(site))
+    site_tool(site, "push")
+    shutil.copytree(site.root / "remote", new.root / "remote")
+    write_private(new.tool_dir / "offsite.env", offsite_lines(new))
+    shutil.rmtree(new.backups)
+
+
+@pytest.mark.parametrize("source", ["a copy", "off-site"])
+def test_runbook_everything_comes_back_on_a_new_machine(site: Site, source: str) -> None:
     before = site_state(site)
     new = new_site(start_server(site.server.bin))
     copy_tool(new)
-    shutil.copytree(site.backups, new.backups, dirs_exist_ok=True, symlinks=True)
-    (new.backups / ".arrivapp-backups").unlink()
+    if source == "off-site":
+        write_offsite_copy(site, new)
+    else:
+        shutil.copytree(site.backups, new.backups, dirs_exist_ok=True, symlinks=True)
+        (new.backups / ".arrivapp-backups").unlink()
     (new.app_dir / "requirements.txt").write_text("came with the application's code\n")
     try:
         assert databases(new.server) == set()
@@ -7997,6 +8018,17 @@ def test_runbook_ransomware_is_survived_with_the_copy_on_another_disk(site: Site
         shutil.copytree(site.copy, new.copy, dirs_exist_ok=True, symlinks=True)
         said = play(new, "7. Ransomware")
         assert said.count("OK ") >= 4 and tree(new.backups).items() >= copied.items()
+    finally:
+        shutil.rmtree(new.root)
+
+
+def test_runbook_ransomware_is_survived_with_the_off_site_copy(site: Site) -> None:
+    new, made = new_site(site.server), {name: data for name, data in tree(site.backups).items() if "/" in name}
+    try:
+        copy_tool(new)
+        write_offsite_copy(site, new)
+        said = play(new, "7. Ransomware")
+        assert said.count("OK ") >= 4 and {name: data for name, data in tree(new.backups).items() if "/" in name} == made
     finally:
         shutil.rmtree(new.root)
 
