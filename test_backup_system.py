@@ -3388,7 +3388,7 @@ def test_every_command_works_in_crons_bare_environment(app: App) -> None:
     assert told["verify --all"].stdout.count("OK") == 4 and len(listed(app)) == 4
     assert (app.qr_dir / "ñandú.png").exists()
     helped = bare(app, "--help").stdout
-    commands = {line.split()[0] for line in told} | {"demo"}
+    commands = {line.split()[0] for line in told} | {"demo", "push", "pull"}  # the last two: with the off-site copies
     known = set(re.findall(r"^    ([a-z]+) ", helped, re.MULTILINE))
     assert known == commands, "a new command is tried here too"
 
@@ -9220,7 +9220,7 @@ def offsite_sftp(app: App) -> Iterator[Path]:
     (home / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/id.pub\n"
         "StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n"
-        "ForceCommand internal-sftp\nPermitRootLogin prohibit-password\n")
+        "ForceCommand internal-sftp -P remove,rmdir\nPermitRootLogin prohibit-password\n")
     configure(app, OFFSITE_REMOTES=f"store:{offsite_store(app)}", RCLONE_CONFIG_STORE_TYPE="sftp",
               RCLONE_CONFIG_STORE_HOST="127.0.0.1", RCLONE_CONFIG_STORE_PORT=str(port),
               RCLONE_CONFIG_STORE_USER=pwd.getpwuid(os.geteuid()).pw_name, RCLONE_CONFIG_STORE_KEY_FILE=home / "id",
@@ -9570,6 +9570,18 @@ def test_offsite_status_tells_age_and_lag_without_asking_the_remote(offsite: App
     assert "60 min behind" in result.out and not (offsite.root / "started").exists()
     [state] = json.loads(tool(offsite, "status", "--json").out)["offsite"]
     assert 3590 < state["behind_seconds"] < 3700 and state["newest"] == min(s["id"] for s in sidecars(offsite))
+
+
+def test_offsite_push_and_pull_work_in_crons_bare_environment(offsite: App, offsite_path: str) -> None:
+    """FAULTS 74: no HOME, no LANG."""
+    made = offsite_here(offsite)
+    for argv in (("push",), ("pull",)):
+        command = ["/usr/bin/env", "-i", f"PATH={Path(offsite_path).parent}:/usr/bin:/bin", sys.executable, TOOL,
+                   "--env-file", offsite.env_file, *argv]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done
+        assert offsite_there(offsite_store(offsite)) == made
+        offsite_emptied(offsite)
 
 
 def test_offsite_check_says_whether_each_remote_can_be_reached(offsite: App) -> None:
