@@ -2801,7 +2801,11 @@ def remote_path(archive: Archive) -> str:
 
 def remote_files(remote: Remote, *options: str) -> dict[str, dict[str, Any]]:
     """List the archives and sidecars that stand on a remote: path -> what rclone says of it. Anything else is not ours."""
-    found = json.loads(rclone(remote, "lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", *options, remote.name))
+    text = rclone(remote, "lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", *options, remote.name)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise BackupError(f"what rclone lists cannot be read: {text[:80]!r}") from None
     places = {*DIRECTORIES.values()}
     parts = {entry["Path"]: entry["Path"].partition("/") for entry in found}
     return {entry["Path"]: entry for entry in found if parts[entry["Path"]][0] in places
@@ -2919,7 +2923,7 @@ def push_all(settings: Settings, report: Report, again: bool = False) -> dict[st
         note = notes[name] = {"pushed": [], "newest": "", "failed": False}
         try:
             push_to(open_remote(settings, name), settings, report, note, again)
-        except (BackupError, OSError, ValueError) as error:
+        except (BackupError, OSError) as error:
             note["failed"] = True
             report.problem(f"the off-site copy to {name} failed; the backups here are good: {error}")
     return notes
@@ -3337,7 +3341,7 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
             verify_remote(settings, name, args, note)
         except BackupError as error:
             args.report.problem(f"{name}: {error}", error.exit_code)
-    if os.access(settings.backup_dir, os.W_OK):
+    if os.access(settings.backup_dir / MARKER, os.W_OK):  # elsewhere, and where a disk is not mounted, nothing is written
         record(settings, args.report, offsite=notes)
     return args.report.exit_code
 
@@ -3462,9 +3466,10 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
 def cmd_push(settings: Settings, args: argparse.Namespace) -> int:
     """Bring every good set that a remote lacks there."""
     report = args.report
-    names = remotes_of(settings)
+    remotes_of(settings)
+    check_backup_dir(settings.backup_dir, make=False)  # an unmounted disk must not look like nothing to push
     notes = push_all(settings, report, args.again)
-    if all(notes[name]["failed"] for name in names):
+    if all(note["failed"] for note in notes.values()):
         report.problem("nothing was pushed", FAILED)
     record(settings, report, offsite=notes)
     if not args.quiet:

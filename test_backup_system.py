@@ -9277,17 +9277,19 @@ def test_offsite_a_backup_goes_to_s3_and_comes_back_identical_onto_an_empty_mach
 
 
 def test_offsite_a_backup_goes_by_sftp_where_no_hash_is_to_be_had_and_is_read_back(
-        offsite: App, fake: Callable[[str, str], Path]) -> None:
-    with offsite_sftp(offsite) as store:
-        fake("rclone", f'echo "$*" >> {offsite.root}/calls; exec "$REAL" "$@"')
-        tool_ok(offsite, "push")
-        made = offsite_here(offsite)
-        assert offsite_there(store) == made
-        assert (offsite.root / "calls").read_text().count("\ncat store:") == len(made)
-        assert "store:" in tool_ok(offsite, "verify", "--offsite").out
-        offsite_emptied(offsite)
-        tool_ok(offsite, "pull")
-        assert offsite_here(offsite) == made
+        offsite_path: str, offline_app: App, fake: Callable[[str, str], Path]) -> None:
+    app, set_id = offline_app, ago(hours=1)
+    synthetic_set(app.backup_dir, set_id, ("database",), os.urandom(5000))
+    with offsite_sftp(app) as store:
+        fake("rclone", f'echo "$*" >> {app.root}/calls; exec "$REAL" "$@"')
+        tool_ok(app, "push")
+        made = offsite_here(app)
+        assert offsite_there(store) == made and len(made) == 2
+        assert (app.root / "calls").read_text().count("\ncat store:") == 2
+        assert "store:" in tool_ok(app, "verify", "--offsite").out
+        offsite_emptied(app)
+        tool_ok(app, "pull", set_id)
+        assert offsite_here(app) == made
 
 
 def test_offsite_a_wrong_secret_leaves_a_good_backup_exits_3_and_the_other_remote_has_it(offsite_path: str, offline_app: App) -> None:
@@ -9318,7 +9320,7 @@ def test_offsite_a_push_killed_anywhere_leaves_nothing_that_looks_good_and_is_no
     rng = random.Random(69)
     with offsite_s3(app, offsite_path) as store:
         for round_ in range(max(1, int(5 * SCALE))):
-            synthetic_set(app.backup_dir, ago(hours=round_ + 1), ("database", "files"), os.urandom(2_000_000))
+            synthetic_set(app.backup_dir, ago(hours=round_ + 1), ("database",), os.urandom(2_000_000))
             calls.write_text("")
             process = start_tool(app, "push")
             until(lambda: len(calls.read_text().splitlines()) > round_ % 5 or process.poll() is not None)
@@ -9330,7 +9332,7 @@ def test_offsite_a_push_killed_anywhere_leaves_nothing_that_looks_good_and_is_no
         configure(app, RCLONE_BWLIMIT=None)
         until(lambda: tool(app, "push").code == 0)  # the server may still be at work on what was cut off
         assert offsite_there(store) == offsite_here(app)
-    assert len(offsite_here(app)) == 4 * max(1, int(5 * SCALE))
+    assert len(offsite_here(app)) == 2 * max(1, int(5 * SCALE))
 
 
 @pytest.mark.parametrize("verb", ["copy", "lsjson"])
@@ -9395,6 +9397,7 @@ def test_offsite_what_was_pushed_and_is_gone_there_is_damage_and_not_pushed_agai
     (store / "database" / gone).unlink()
     tool_fails(4, f"{gone} was pushed, and is gone", offsite, "verify", "--offsite")
     tool_fails(3, "push --again", offsite, "push")
+    assert [note["newest"] for note in runs(offsite, "push")[-1]["offsite"].values()] == [""]
     tool_fails(1, "archives are gone from", offsite, "status")
     assert not (store / "database" / gone).exists()
     configure(offsite, OFFSITE_KEEP_DAYS="35")
@@ -9446,6 +9449,7 @@ def test_offsite_without_the_setting_no_rclone_is_started(offline_app: App, fake
     tool_ok(offline_app, "backup", "--only", "files")
     for argv in (("list",), ("verify",), ("status",), ("check",), ("cleanup",)):
         tool(offline_app, *argv)
+    assert not runs(offline_app, "push")
     for argv in (("push",), ("pull",), ("list", "--offsite"), ("verify", "--offsite")):
         tool_fails(2, "OFFSITE_REMOTES", offline_app, *argv)
     assert not (offline_app.root / "started").exists()
@@ -9551,7 +9555,10 @@ def test_offsite_a_pull_needs_the_marker_and_takes_the_newest_complete_set_of_al
     offsite_emptied(offsite)
     configure(offsite, OFFSITE_REMOTES=f":local:{offsite_store(offsite)},:local:{second}")
     (offsite.backup_dir / ".arrivapp-backups").unlink()
-    tool_fails(1, ".arrivapp-backups", offsite, "pull")
+    for command in ("pull", "push"):
+        tool_fails(1, ".arrivapp-backups", offsite, command)
+    tool_ok(offsite, "verify", "--offsite")
+    assert not (offsite.backup_dir / "journal.jsonl").exists()
     mark(offsite.backup_dir)
     assert f"{newer} is here" in tool_ok(offsite, "pull").out and {s["id"] for s in sidecars(offsite)} == {newer}
     assert f"{old} is here" in tool_ok(offsite, "pull", old).out and archives(offsite, "database")
