@@ -2844,9 +2844,9 @@ def esc(text: object) -> str:
     return html.escape(printable(str(text)[:1000]))
 
 
-def number(value: object) -> float:
-    """Read a figure of the journal, which anybody may have edited; what is none is 0."""
-    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e15 else 0.0
+def figure_of(value: object) -> float | None:
+    """Read a figure of the journal, which anybody may have edited; None where it is none."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e15 else None
 
 
 def day_text(moment: datetime.date) -> str:
@@ -2865,7 +2865,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 10 else human_age(seconds)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table; the cells are HTML, the first of each row is its heading."""
     body = "".join(f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows)
     return f'<table><thead><tr>{"".join(f"<th scope=col>{cell}</th>" for cell in head)}</tr></thead><tbody>{body}</tbody></table>'
@@ -2984,11 +2984,13 @@ def recovery(drill: Mapping[str, Any], kinds: Sequence[str]) -> str:
     """Hold what the last drill measured against the times that the runbook promises."""
     steps, rows = drill.get("steps") if isinstance(drill.get("steps"), dict) else {}, []
     for title, kind, target, promise in TARGETS:
-        seconds = number(steps.get(kind))
-        word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
-        rows += [(title, promise, f"{seconds_text(seconds)}, {word}" if kind in steps else "not measured")] * (kind in kinds)
+        seconds, measured = figure_of(steps.get(kind)), "not measured"
+        if seconds is not None:
+            word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
+            measured = f"{seconds_text(seconds)}, {word}"
+        rows += [(title, promise, measured)] * (kind in kinds)
     rows.append(("The whole server", "2-4 hours", "no drill can measure it"))
-    return section("Recovery", table(("What is lost", "Back within", "The last drill took"), rows),
+    return section("Recovery", html_table(("What is lost", "Back within", "The last drill took"), rows),
                    '<p class="soft">The time for people comes on top of what the drill took.</p>')  # fmt: skip
 
 
@@ -2998,7 +3000,7 @@ def cleanup_section(plan: Plan, facts: Mapping[str, Any], keep_days: int) -> str
     if plan.refusal:
         told = f'<p><b class="warn">It deletes nothing:</b> {esc(plan.refusal)}</p>'
     else:
-        told = table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
+        told = html_table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
         told += f"<p>and {len(rows) - 10} more: <code>backup_system.py cleanup --dry-run</code></p>" if len(rows) > 10 else ""
     kept = "".join(f"<li>{esc(Kept(**item))}</li>" for item in facts.get("kept", ()))
     complaint = f'<p class="warn">{esc(facts["kept_complaint"])}</p>' if facts.get("kept_complaint") else ""
@@ -3036,7 +3038,8 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None, drill: Mapping[str
              ("Free space", human_size(free) if free is not None else "unknown",
               f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else "")]  # fmt: skip
     for name, found in (facts.get("offsite") or {}).items():
-        text = f"newest there {human_age(number(found.get('age_seconds')))} old, {human_age(number(found.get('lag_seconds')))} behind"
+        age, lag = (figure_of(found.get(key)) for key in ("age_seconds", "lag_seconds"))
+        text = "its age is unknown" if age is None or lag is None else f"newest there {human_age(age)} old, {human_age(lag)} behind"
         rows.append((f"Off-site: {esc(name)}", esc(found.get("id") or "nothing yet"), text))
     if not facts.get("offsite"):
         rows.append(("Off-site copies", '<span class="warn">not set up</span>', "if this machine is lost, so are the backups"))
