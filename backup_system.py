@@ -3700,9 +3700,9 @@ def esc(text: object) -> str:
     return html.escape(printable(str(text)[:1000]))
 
 
-def number(value: object) -> float:
-    """Read a figure of the journal, which anybody may have edited; what is none is 0."""
-    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e15 else 0.0
+def figure_of(value: object) -> float | None:
+    """Read a figure of the journal, which anybody may have edited; None where it is none."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e15 else None
 
 
 def day_text(moment: datetime.date) -> str:
@@ -3721,7 +3721,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 10 else human_age(seconds)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table; the cells are HTML, the first of each row is its heading."""
     body = "".join(f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows)
     return f'<table><thead><tr>{"".join(f"<th scope=col>{cell}</th>" for cell in head)}</tr></thead><tbody>{body}</tbody></table>'
@@ -3840,11 +3840,13 @@ def recovery(drill: Mapping[str, Any], kinds: Sequence[str]) -> str:
     """Hold what the last drill measured against the times that the runbook promises."""
     steps, rows = drill.get("steps") if isinstance(drill.get("steps"), dict) else {}, []
     for title, kind, target, promise in TARGETS:
-        seconds = number(steps.get(kind))
-        word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
-        rows += [(title, promise, f"{seconds_text(seconds)}, {word}" if kind in steps else "not measured")] * (kind in kinds)
+        seconds, measured = figure_of(steps.get(kind)), "not measured"
+        if seconds is not None:
+            word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
+            measured = f"{seconds_text(seconds)}, {word}"
+        rows += [(title, promise, measured)] * (kind in kinds)
     rows.append(("The whole server", "2-4 hours", "no drill can measure it"))
-    return section("Recovery", table(("What is lost", "Back within", "The last drill took"), rows),
+    return section("Recovery", html_table(("What is lost", "Back within", "The last drill took"), rows),
                    '<p class="soft">The time for people comes on top of what the drill took.</p>')  # fmt: skip
 
 
@@ -3854,7 +3856,7 @@ def cleanup_section(plan: Plan, facts: Mapping[str, Any], keep_days: int) -> str
     if plan.refusal:
         told = f'<p><b class="warn">It deletes nothing:</b> {esc(plan.refusal)}</p>'
     else:
-        told = table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
+        told = html_table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
         told += f"<p>and {len(rows) - 10} more: <code>backup_system.py cleanup --dry-run</code></p>" if len(rows) > 10 else ""
     kept = "".join(f"<li>{esc(Kept(**item))}</li>" for item in facts.get("kept", ()))
     complaint = f'<p class="warn">{esc(facts["kept_complaint"])}</p>' if facts.get("kept_complaint") else ""
