@@ -10679,6 +10679,8 @@ def test_alerts_of_a_stopped_backup_are_one(app: App, held: Path, alert_sink: Al
     assert text.startswith(alert_title(app, "FAILED on {} (exit 143)\nstopped by SIGTERM\n"))
     start, end = alert_sink.pings()
     assert (start[0], end[0]) == ("start", "143") and start[1] == end[1]
+    report = backup_system.Report("backup", problems=[(1, "no server"), (143, "stopped by SIGTERM")])
+    assert report.exit_code == 143, "what an alert says is what the process ends with"
 
 
 def test_alerts_of_the_dead_man_are_for_whole_backups_and_tie_start_and_end(app: App, alert_sink: AlertSink) -> None:
