@@ -4448,12 +4448,12 @@ def cmd_push(settings: Settings, args: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def pull_archive(remote: Remote, archive: Archive, backup_dir: Path) -> None:
+def pull_archive(remote: Remote, archive: Archive, settings: Settings) -> None:
     """Bring an archive here and, last, its sidecar. A good one stays as it is; a damaged one is not replaced."""
-    path = backup_dir / remote_path(archive)
+    path = settings.backup_dir / remote_path(archive)
     sidecar = path.with_name(f"{path.name}.json")
     with contextlib.suppress(FileNotFoundError, ValueError, DamageError):
-        check_stored(read_archive(str(sidecar)))
+        check_stored(read_archive(str(sidecar), settings.signing_key))
         log.info("%s is here already, and good", path.name)
         return
     try:
@@ -4478,7 +4478,7 @@ def pull_set(settings: Settings, report: Report, remote: Remote, chosen: BackupS
     whole = bool(chosen.archives) and not chosen.unreadable
     for archive in chosen.archives.values():
         try:
-            pull_archive(remote, archive, settings.backup_dir)
+            pull_archive(remote, archive, settings)
             report.made.append(archive)
         except BackupError as error:
             report.problem(f"{remote.name}: {error}", error.exit_code)
