@@ -10334,7 +10334,7 @@ def page_browser(folder: Path, *options: str, page: Path) -> str:
     home = folder / f"browser-{uuid.uuid4().hex[:8]}"
     home.mkdir()
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--no-zygote", "--hide-scrollbars", f"--user-data-dir={home}"]
+             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", f"--user-data-dir={home}"]
     env = clean_env({"HOME": str(home), "TMPDIR": str(home), "XDG_RUNTIME_DIR": str(home)})
     process = subprocess.Popen([program, *flags, *options, page.as_uri()], env=env, cwd=home, text=True, start_new_session=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
