@@ -1631,13 +1631,14 @@ def sealing(settings: Settings, env: Mapping[str, str], write: Callable[[bytes],
             thread.join()
             raise failures[0] from None
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread, ended = threading.Thread(target=work, daemon=True), False
     thread.start()
     try:
         yield put
+        ended = True
     finally:
         os.close(drain)
-        thread.join()
+        thread.join(None if ended else GRACE_SECONDS)  # a seal that hangs must not hold up a run that is to end
     if failures:
         raise failures[0]
 
