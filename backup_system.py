@@ -1561,8 +1561,7 @@ def seal_stage(settings: Settings, env: Mapping[str, str]) -> list[list[str | Pa
     if not settings.encrypt_to:
         return []
     method, keys = settings.encrypt_to
-    program = shutil.which(method, path=env["PATH"])
-    if not program:
+    if not (program := shutil.which(method, path=env["PATH"])):
         raise BackupError(f"ENCRYPT_TO is set, but {method} is not installed: apt install {SEAL_PACKAGES[method]}")
     options = (*GPG_OPTIONS, "--encrypt") if method == "gpg" else ()
     return [[program, *options, *(word for key in keys for word in ("-r", key))]]
@@ -3107,7 +3106,8 @@ def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
             links = {directory / f"latest.dump{packed}{sealed}" for packed in (".zst", ".gz") for sealed in ("", ".age", ".gpg")}
             try:
                 for old in links - {link} | {partial}:
-                    old.unlink(missing_ok=True)
+                    if os.path.lexists(old):
+                        old.unlink()
                 partial.symlink_to(archive.path.name)
                 adopt(partial, directory)
                 partial.rename(link)
