@@ -1642,8 +1642,7 @@ def seal_stage(settings: Settings, env: Mapping[str, str]) -> list[list[str | Pa
     if not settings.encrypt_to:
         return []
     method, keys = settings.encrypt_to
-    program = shutil.which(method, path=env["PATH"])
-    if not program:
+    if not (program := shutil.which(method, path=env["PATH"])):
         raise BackupError(f"ENCRYPT_TO is set, but {method} is not installed: apt install {SEAL_PACKAGES[method]}")
     options = (*GPG_OPTIONS, "--encrypt") if method == "gpg" else ()
     return [[program, *options, *(word for key in keys for word in ("-r", key))]]
@@ -1712,13 +1711,14 @@ def sealing(settings: Settings, env: Mapping[str, str], write: Callable[[bytes],
             thread.join()
             raise failures[0] from None
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread, ended = threading.Thread(target=work, daemon=True), False
     thread.start()
     try:
         yield put
+        ended = True
     finally:
         os.close(drain)
-        thread.join()
+        thread.join(None if ended else GRACE_SECONDS)  # a seal that hangs must not hold up a run that is to end
     if failures:
         raise failures[0]
 
@@ -4049,7 +4049,8 @@ def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
             links = {directory / f"latest.dump{packed}{sealed}" for packed in (".zst", ".gz") for sealed in ("", ".age", ".gpg")}
             try:
                 for old in links - {link} | {partial}:
-                    old.unlink(missing_ok=True)
+                    if os.path.lexists(old):
+                        old.unlink()
                 partial.symlink_to(archive.path.name)
                 adopt(partial, directory)
                 partial.rename(link)
