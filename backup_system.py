@@ -957,6 +957,7 @@ def explained(connection: Connection) -> Iterator[None]:
 
 MAX_MEMBERS = 1_000_000  # of a tar archive
 MAX_DEPTH = 100  # directories below each other
+SHARED_BY = 7  # sets that may have one file in common
 SMALL_FILE = 8 * MIB  # read whole, so that a file changed meanwhile can be read again before its header is written
 
 
@@ -1019,6 +1020,20 @@ def published(path: Path) -> Iterator[BinaryIO]:
         for leftover in (partial, path):
             leftover.unlink(missing_ok=True)
         raise
+
+
+def share_bytes(path: Path, other: Path, sha256: str) -> None:
+    """While `path` is being published, let it be a further name of `other`, whose bytes have that hash, instead of a copy.
+
+    Only if the bytes of `other` are read again and still have it; and no more than SHARED_BY names have one file, for what
+    harms it harms all of them. Where links cannot be made, the copy stays.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    link = path.with_name(f".{path.name}.link.partial")
+    with contextlib.suppress(OSError), open(os.open(other, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+        if os.fstat(stream.fileno()).st_nlink < SHARED_BY and hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+            os.link(other, link, follow_symlinks=False)
+            os.rename(link, partial)
 
 
 def require_space(path: Path, needed: int, purpose: str, inodes: int = 10) -> None:
@@ -1602,7 +1617,7 @@ def sweep_partials(backup_dir: Path) -> None:
     """Remove the partial files of runs that died; the lock is ours, so nobody is writing them."""
     for directory in set(DIRECTORIES.values()):
         for path in (backup_dir / directory).glob(".*.partial"):
-            if path.name == ".latest.partial" or ARCHIVE_NAME.fullmatch(path.name[1:].removesuffix(".partial").removesuffix(".json")):
+            if path.name == ".latest.partial" or ARCHIVE_NAME.fullmatch(path.name[1:].removesuffix(".partial").removesuffix(".json").removesuffix(".link")):
                 log.info("removing %s, left by a run that died", path)
                 path.unlink(missing_ok=True)
 
@@ -3998,6 +4013,8 @@ def store(job: Job, source: Source) -> Archive:
                 facts["shrunk"] = shrunk
                 job.report.problem(f"{source.kind} shrank: {shrunk}. The backup is kept, and every older set, until: status --accept {job.id}")
             size = stream.tell()
+            if last and digest.hexdigest() == last.sha256:
+                share_bytes(path, last.path, last.sha256)
         sidecar = {
             "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
             "sha256": digest.hexdigest(), "created_at": utc_now().isoformat(timespec="seconds"),
@@ -4416,7 +4433,7 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
         if not args.quiet:
             say("\n".join(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}" for verdict in verdicts))
         freed = sum(archive.size_bytes for backup_set in delete for archive in backup_set.archives.values())
-        log.info("cleanup: %d sets stay, %d go (%s)", len(verdicts) - len(delete), len(delete), human_size(freed))
+        log.info("cleanup: %d sets stay, %d go (up to %s)", len(verdicts) - len(delete), len(delete), human_size(freed))
         if refusal:
             report.problem(f"nothing was deleted: {refusal}")
         if not args.dry_run:
@@ -4851,6 +4868,13 @@ def last_runs(journal: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]
             if isinstance(entry.get("command"), str) and isinstance(entry.get("exit_code"), int)}  # fmt: skip
 
 
+def bytes_of_its_own(archive: Archive) -> float:
+    """Give an archive's share of the disk: unchanged ones have one file in common."""
+    with contextlib.suppress(OSError):
+        return archive.size_bytes / os.stat(archive.file).st_nlink
+    return 0.0
+
+
 def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True, known: Catalog | None = None) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
     known, journal, now = known or catalog(settings.backup_dir, settings.signing_key), list(read_journal(settings.backup_dir)), utc_now()
@@ -4860,7 +4884,7 @@ def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True
     newest = newest_complete(sets, settings)
     drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), None)
     recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < 30 * 86400]
-    size = sum(archive.size_bytes for s in recent for archive in s.archives.values())
+    size = sum(bytes_of_its_own(archive) for s in recent for archive in s.archives.values())
     per_day = size / max(1, (now - recent[-1].moment).days + 1) if recent else 0
     free = shutil.disk_usage(settings.backup_dir).free
     tiers = {"daily": "within", "weekly": "newest of week", "monthly": "newest of month"}

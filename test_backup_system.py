@@ -2657,7 +2657,7 @@ def test_every_option_is_in_the_help_and_works_before_and_after_the_subcommand(o
 LINUX = sys.platform == "linux"
 # What changes something on the disk; the question mark because arm64 has no rename, unlink and mkdir of its own.
 CHANGING = ",".join(f"?{name}" for name in (
-    "rename", "renameat", "renameat2", "unlink", "unlinkat", "fsync", "openat", "mkdir", "mkdirat", "rmdir", "symlink",
+    "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "fsync", "openat", "mkdir", "mkdirat", "rmdir", "symlink",
     "symlinkat", "write", "pwrite64"))
 HOLD = 'case "$1" in --version) exec "$REAL" "$@";; esac; touch {0}.begun; while [ -e {0} ]; do sleep 0.05; done'
 
@@ -5138,6 +5138,70 @@ def test_a_configuration_file_that_is_gone_is_worse_than_one_never_seen(offline_
     (app.app_dir / "requirements.txt").unlink()
     tool_fails(3, "requirements.txt", app, "backup", "--only", "files")
     tool_ok(app, "verify", archives(app)[-1])
+
+
+# ---- Unchanged archives share one file -------------------------------------------------------------------------------
+
+
+def inodes(app: App, kind: str = "qr_codes") -> list[int]:
+    """Return the archives' inodes, oldest first."""
+    return [path.stat().st_ino for path in archives(app, kind)]
+
+
+def test_unchanged_pictures_take_the_space_of_one_set_in_seven(offline_app: App) -> None:
+    """An eighth set gets a copy of its own: what harms one file harms every set that shares it."""
+    for _ in range(9):
+        tool_ok(offline_app, "backup", "--only", "qr_codes", "--only", "files")
+    for kind in ("qr_codes", "files"):
+        found = inodes(offline_app, kind)
+        assert [found.count(inode) for inode in found] == [7] * 7 + [2] * 2
+    assert tool_ok(offline_app, "verify", "--all").out.count("OK") == 18
+    for path in archives(offline_app)[:-2]:
+        path.with_name(path.name + ".json").unlink()
+        path.unlink()
+    before = snapshot(offline_app.qr_dir)
+    shutil.rmtree(offline_app.qr_dir)
+    tool_ok(offline_app, "restore", "--backup", sidecars(offline_app, "qr_codes")[-1]["id"], "--only", "qr_codes")
+    assert snapshot(offline_app.qr_dir) == before
+
+
+def test_a_change_damage_or_a_file_system_without_links_gives_a_copy_of_its_own(offline_app: App) -> None:
+    app = offline_app
+    tool_ok(app, "backup", "--only", "qr_codes")
+    first = archives(app, "qr_codes")[0]
+    flip(first, first.stat().st_size // 2)
+    tool_ok(app, "backup", "--only", "qr_codes")
+    tool_fails(4, first.name, app, "verify", "--all")
+    assert [len(set(inodes(app))), len(archives(app, "qr_codes"))] == [2, 2]
+    result, _ = straced(app, "backup", "--only", "qr_codes", inject="?link,?linkat:error=EPERM")
+    assert result.code == 0 and len(set(inodes(app))) == 3
+    next(app.qr_dir.iterdir()).write_bytes(b"\x89PNG\r\n\x1a\nother")
+    tool_ok(app, "backup", "--only", "qr_codes")
+    assert len(set(inodes(app))) == 4
+    tool_ok(app, "backup", "--only", "qr_codes")
+    assert len(set(inodes(app))) == 4 and debris(app) == []
+
+
+def test_a_link_is_never_made_to_what_a_link_points_at(offline_app: App) -> None:
+    tool_ok(offline_app, "backup", "--only", "files")
+    (first,) = archives(offline_app, "files")
+    other = offline_app.root / "elsewhere"
+    first.rename(other)
+    first.symlink_to(other)
+    tool(offline_app, "backup", "--only", "files")
+    assert other.stat().st_nlink == 1 and not archives(offline_app, "files")[-1].is_symlink()
+
+
+@pytest.mark.parametrize("call", ["?link,?linkat", "?rename,?renameat,?renameat2"])
+def test_a_kill_around_the_link_costs_only_the_run_itself(call: str, offline_app: App) -> None:
+    """FAULTS 1, 2."""
+    tool_ok(offline_app, "backup", "--only", "files")
+    before = sidecars(offline_app)
+    result, _ = straced(offline_app, "backup", "--only", "files", inject=f"{call}:signal=SIGKILL:when=1")
+    assert result.code in (-9, 137) and sidecars(offline_app) == before
+    tool_ok(offline_app, "backup", "--only", "files")
+    assert debris(offline_app) == [] and len(set(inodes(offline_app, "files"))) == 1
+    assert tool_ok(offline_app, "verify", "--all").out.count("OK") == 2
 
 
 # ---- Files: restoring into a live place ------------------------------------------------------------------------------
