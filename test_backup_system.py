@@ -9507,7 +9507,7 @@ def everything_comes_back_on_a_new_machine_by_the_runbook(machine: Machine) -> N
             if inline.startswith("./setup"):
                 install_typed(terminal, "cp /srv/old/arrivapp-backup/.env.backup /opt/arrivapp-backup/")
     assert machine.ok(*rows) == before
-    assert not re.findall("^(?:FAIL|WARN)", said[-1], re.MULTILINE), said[-1]
+    assert not re.findall("^(?:FAIL|WARN) +(?!alerts)", said[-1], re.MULTILINE), said[-1]
     for title in ("4. QR codes lost", "5. Configuration lost", "Afterwards"):
         for _, code in fenced_blocks(sections[title]):
             said += [install_typed(terminal, line) for line in code.splitlines()]
