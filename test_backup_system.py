@@ -99,18 +99,27 @@ def root_on_debian() -> bool:
 
 
 def apt_install(packages: list[str]) -> bool:
-    """Install Debian packages; a PostgreSQL among them must not bring up a cluster of its own."""
+    """Install Debian packages; a PostgreSQL among them must not bring up a cluster of its own, nor sshd or cron listen."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     no_cluster = Path("/etc/postgresql-common/createcluster.d/no-cluster-for-tests.conf")
     if "postgresql" in packages:
         no_cluster.parent.mkdir(parents=True, exist_ok=True)
         no_cluster.write_text("create_main_cluster = false\n")
+    no_start = Path("/usr/sbin/policy-rc.d")  # what Debian's packages ask before they start a service
+    ours = not no_start.exists()
+    if ours:
+        no_start.write_text("#!/bin/sh\nexit 101\n")
+        no_start.chmod(0o755)
     say("apt-get install " + " ".join(packages))
     try:
         succeeds("apt-get", "update", "-qq", env=quiet)  # one dead source must not stop the others
         return succeeds("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, env=quiet)
     finally:
         no_cluster.unlink(missing_ok=True)
+        if ours:
+            no_start.unlink(missing_ok=True)
+        if "openssh-server" in packages and shutil.which("systemctl"):
+            subprocess.run(["systemctl", "disable", "--quiet", "ssh.service", "ssh.socket"], capture_output=True)
 
 
 def install_programs() -> None:
