@@ -1030,10 +1030,13 @@ def share_bytes(path: Path, other: Path, sha256: str) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     link = path.with_name(f".{path.name}.link.partial")
-    with contextlib.suppress(OSError), open(os.open(other, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-        if os.fstat(stream.fileno()).st_nlink < SHARED_BY and hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
-            os.link(other, link, follow_symlinks=False)
-            os.rename(link, partial)
+    try:
+        with contextlib.suppress(OSError), open(os.open(other, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+            if os.fstat(stream.fileno()).st_nlink < SHARED_BY and hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+                os.link(other, link, follow_symlinks=False)
+                os.rename(link, partial)
+    finally:
+        link.unlink(missing_ok=True)
 
 
 def require_space(path: Path, needed: int, purpose: str, inodes: int = 10) -> None:

@@ -2949,7 +2949,8 @@ def test_a_write_sync_or_rename_that_fails_is_never_a_backup(offline_app: App) -
             place.reset()
             result, lines = straced(place.app, *place.argv, inject=f"{call}:error={error}:when={nth}")
             assert "Traceback" not in result.err and error in "".join(lines), (line, result)
-            names, expected = listed(place.app), 3 if "journal" in line else 0 if ".lock" in line else 1
+            harmless = ".lock" in line or (call == "rename" and ".link.partial" in line)  # where no link can be made, the copy stays
+            names, expected = listed(place.app), 3 if "journal" in line else 0 if harmless else 1
             assert (result.code, len(names)) == (expected, 1 if expected == 1 else 2), (line, result, names)
             assert debris(place.app) == [] and place.before.items() <= stored(place.app).items(), line
             codes[result.code] += 1
@@ -9516,7 +9517,7 @@ def everything_comes_back_on_a_new_machine_by_the_runbook(machine: Machine) -> N
             if inline.startswith("./setup"):
                 install_typed(terminal, "cp /srv/old/arrivapp-backup/.env.backup /opt/arrivapp-backup/")
     assert machine.ok(*rows) == before
-    assert not re.findall("^(?:FAIL|WARN) +(?!alerts)", said[-1], re.MULTILINE), said[-1]
+    assert not re.findall("^(?:FAIL|WARN) +(?! |alerts)", said[-1], re.MULTILINE), said[-1]
     for title in ("4. QR codes lost", "5. Configuration lost", "Afterwards"):
         for _, code in fenced_blocks(sections[title]):
             said += [install_typed(terminal, line) for line in code.splitlines()]
@@ -9709,6 +9710,7 @@ def test_a_run_killed_before_its_metrics_has_made_a_good_backup_and_the_next_one
     """FAULTS 3: SIGKILL at the rename of the metrics; their age shows it, the backup stands, the next run tells of both."""
     app = offline_app
     configure(app, METRICS_FILE=metrics_file)
+    tool_ok(app, "backup", "--only", "files")  # every later one is unchanged, and a link of it
     result, lines = straced(app, "backup", "--only", "files")
     renames = [line for line in lines if line.startswith("rename")]
     assert result.code == 0 and ".prom" in renames[-1] and ".prom" not in "".join(renames[:-1])
@@ -9716,9 +9718,9 @@ def test_a_run_killed_before_its_metrics_has_made_a_good_backup_and_the_next_one
     call = renames[-1].partition("(")[0]
     number = sum(line.startswith(f"{call}(") for line in renames)
     killed, _ = straced(app, "backup", "--only", "files", inject=f"{call}:signal=SIGKILL:when={number}")
-    assert killed.code in (-9, 137) and not metrics_file.exists() and len(sidecars(app)) == 2, killed
+    assert killed.code in (-9, 137) and not metrics_file.exists() and len(sidecars(app)) == 3, killed
     assert not list(metrics_file.parent.glob("*.prom")), "node_exporter would read it"
-    assert tool_ok(app, "backup", "--only", "files") and metrics_values(metrics_file.read_text())["sets"] == 3
+    assert tool_ok(app, "backup", "--only", "files") and metrics_values(metrics_file.read_text())["sets"] == 4
 
 
 def test_the_metrics_are_never_read_half_written(tmp_path: Path) -> None:
