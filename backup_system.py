@@ -459,6 +459,21 @@ class Settings:
         """Give the QR code directory; a relative one stands beside the application."""
         return self.app_dir / self.qr_codes_dir
 
+    @functools.cached_property
+    def env(self) -> Mapping[str, str]:
+        """Give the environment for the programs we start: cron's PATH made usable, English messages, none of our secrets."""
+        secret = {f.name.upper() for f in dataclasses.fields(self) if f.metadata.get("secret")}
+        env = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in secret} | self.passed_on
+        places = [*env.get("PATH", "").split(":"), "/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin", "/usr/sbin", "/sbin"]
+        env["PATH"] = ":".join(dict.fromkeys(place for place in places if place))
+        if not env.get("HOME") or not os.access(env["HOME"], os.X_OK):  # runuser keeps root's
+            env["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
+        return env | {"LC_ALL": "C", "LANGUAGE": "C"}
+
+    def which(self, program: str) -> str | None:
+        """Find a program on that PATH."""
+        return shutil.which(program, path=self.env["PATH"])
+
 
 FIELDS = {f.name.upper(): f for f in dataclasses.fields(Settings) if f.metadata}
 SECRETS = tuple(name for name, f in FIELDS.items() if f.metadata["secret"])
@@ -826,27 +841,16 @@ def quote_text(text: str) -> str:
     return f" E'{escaped}'" if "\\" in text else f"'{escaped}'"
 
 
-def program_environment(settings: Settings) -> dict[str, str]:
-    """Give the environment for the programs we start: cron's PATH made usable, English messages, none of our secrets."""
-    hidden = {*SECRETS, *(f"{name}_FILE" for name in SECRETS)}
-    env = {name: value for name, value in os.environ.items() if name not in hidden} | settings.passed_on
-    places = [*env.get("PATH", "").split(":"), "/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin", "/usr/sbin", "/sbin"]
-    env["PATH"] = ":".join(dict.fromkeys(place for place in places if place))
-    if not env.get("HOME") or not os.access(env["HOME"], os.X_OK):  # runuser keeps root's
-        env["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
-    return env | {"LC_ALL": "C", "LANGUAGE": "C"}
-
-
 POSTGRES_PLACES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/libpq/bin", "opt/homebrew/opt/postgresql@*/bin",
                    "usr/local/opt/libpq/bin", "usr/local/opt/postgresql@*/bin", "Applications/Postgres.app/Contents/Versions/*/bin")  # fmt: skip
 
 
-def postgres_programs(name: str, settings: Settings, env: Mapping[str, str]) -> list[Path]:
+def postgres_programs(name: str, settings: Settings) -> list[Path]:
     """List the executable PostgreSQL programs of a name, most wanted first: PG_BIN_DIR alone, else PATH and the usual places.
 
     Debian's /usr/bin/pg_dump is a Perl wrapper that chooses a version by its own rules: passed over for the real ones.
     """
-    places = [Path(place) for place in env["PATH"].split(":")]
+    places = [Path(place) for place in settings.env["PATH"].split(":")]
     places += [found for pattern in POSTGRES_PLACES for found in sorted(Path("/").glob(pattern), reverse=True)]
     programs = [place / name for place in ([settings.pg_bin_dir] if settings.pg_bin_dir else dict.fromkeys(places))]
     return [path for path in programs if os.access(path, os.X_OK) and path.is_file() and path.resolve().name != "pg_wrapper"]
@@ -869,12 +873,12 @@ def install_advice(major: int) -> str:
     return f"apt install postgresql-client-{major} (from apt.postgresql.org where the distribution lacks it)"
 
 
-def postgres_program(name: str, major: int, settings: Settings, env: Mapping[str, str], connection: Connection) -> Path:
+def postgres_program(name: str, major: int, settings: Settings, connection: Connection) -> Path:
     """Choose a PostgreSQL program of exactly the server's major; raise BackupError naming what there is and what to install.
 
     An older pg_dump refuses, and a newer pg_restore emits settings that an older server does not know.
     """
-    found = postgres_programs(name, settings, env)
+    found = postgres_programs(name, settings)
     for path in found:
         if program_version(path)[0] == major:
             return path
@@ -1541,11 +1545,12 @@ def file_names(directory: Path) -> set[str]:
         raise BackupError(f"cannot read {directory}: {error.strerror}") from None
 
 
-def catalog(backup_dir: Path, signing_key: str) -> Catalog:
+def catalog(settings: Settings) -> Catalog:
     """Read everything that stands in a BACKUP_DIR, by the sidecars alone; names are never guessed from.
 
     Where there is a key, an archive with another signature, or none, is a bad one.
     """
+    backup_dir = settings.backup_dir
     if not backup_dir.is_dir():
         raise BackupError(f"BACKUP_DIR {backup_dir} is not there: is its disk mounted?")
     file_names(backup_dir)  # an unreadable BACKUP_DIR is an error, an empty one is not
@@ -1563,7 +1568,7 @@ def catalog(backup_dir: Path, signing_key: str) -> Catalog:
                 continue
             path = f"{directory}/{file}"
             try:
-                archive = read_archive(path, signing_key)
+                archive = read_archive(path, settings.signing_key)
             except FileNotFoundError:
                 continue  # a cleanup is at work beside us
             except ValueError as error:
@@ -1655,20 +1660,20 @@ def sealed_with(path: Path) -> str:
     return next((method for method, pattern in SEALED.items() if pattern.match(head)), "")
 
 
-def seal_stage(settings: Settings, env: Mapping[str, str]) -> list[list[str | Path]]:
+def seal_stage(settings: Settings) -> list[list[str | Path]]:
     """Give the last stage of a pipeline, which seals; none without ENCRYPT_TO. Raise BackupError where the program is missing."""
     if not settings.encrypt_to:
         return []
     method, keys = settings.encrypt_to
-    if not (program := shutil.which(method, path=env["PATH"])):
+    if not (program := settings.which(method)):
         raise BackupError(f"ENCRYPT_TO is set, but {method} is not installed: apt install {SEAL_PACKAGES[method]}")
     options = (*GPG_OPTIONS, "--encrypt") if method == "gpg" else ()
     return [[program, *options, *(word for key in keys for word in ("-r", key))]]
 
 
-def open_stage(method: str, settings: Settings, env: Mapping[str, str]) -> list[str | Path]:
+def open_stage(method: str, settings: Settings) -> list[str | Path]:
     """Give the command that opens a seal. Raise NoKey where it cannot work here, UsageError where others can read the key."""
-    program, identity = shutil.which(method, path=env["PATH"]), settings.decrypt_identity_file
+    program, identity = settings.which(method), settings.decrypt_identity_file
     if not program:
         raise NoKey(f"{method} is not installed: apt install {SEAL_PACKAGES[method]}")
     if method == "gpg":
@@ -1690,14 +1695,14 @@ def seal_words(error: ProgramError) -> str:
     return printable(lines[0].removeprefix("age: error: ")) if lines and error.returncode > 0 else str(error)
 
 
-def try_seal(settings: Settings, env: Mapping[str, str]) -> None:
+def try_seal(settings: Settings) -> None:
     """Seal one byte, so that a key or program that is missing, expired or revoked stops a run before it dumps. Raise BackupError."""
-    stage, sealed = seal_stage(settings, env), bytearray()
+    stage, sealed = seal_stage(settings), bytearray()
     if not stage:
         return
     method, keys = settings.encrypt_to
     try:
-        pipeline([["echo"], *stage], env=env, sink=sealed.extend, limit=60)
+        pipeline([["echo"], *stage], env=settings.env, sink=sealed.extend, limit=60)
     except ProgramError as error:
         raise BackupError(f"nothing can be sealed to ENCRYPT_TO={method}:{','.join(keys)}, so no backup is made: {seal_words(error)}. Next: "
                           "import or renew the key, or correct ENCRYPT_TO (empty: backups that everybody can read)") from None  # fmt: skip
@@ -1706,9 +1711,9 @@ def try_seal(settings: Settings, env: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def sealing(settings: Settings, env: Mapping[str, str], write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
+def sealing(settings: Settings, write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
     """Give what takes the bytes of an archive that Python writes; they reach `write` sealed, by a thread with the program."""
-    stage = seal_stage(settings, env)
+    stage = seal_stage(settings)
     if not stage:
         yield write
         return
@@ -1717,7 +1722,7 @@ def sealing(settings: Settings, env: Mapping[str, str], write: Callable[[bytes],
     def work() -> None:
         try:
             with open(source, "rb") as stream:
-                pipeline(stage, env=env, stdin=stream, sink=write, stall=settings.stall_seconds)
+                pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
         except Exception as error:
             failures.append(error if isinstance(error, BackupError) else BackupError(f"sealing failed: {error}"))
     def put(chunk: bytes) -> None:
@@ -1751,12 +1756,12 @@ def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any]
     return {"method": recipients.method, "recipients": list(recipients.keys), "open": f"{opened} | {unpack}"}
 
 
-def unseal(path: Path, method: str, settings: Settings, env: Mapping[str, str], work: Path) -> Path:
+def unseal(path: Path, method: str, settings: Settings, work: Path) -> Path:
     """Open a sealed file into a private one in `work`. Raise NoKey, DamageError; what was written until then is not to be used."""
     size, plain = path.stat().st_size, work / re.sub(r"\.(age|gpg|pgp|asc)$", "", path.name)
     require_space(work, size + MIB, f"the opened copy of {path.name}")
     try:
-        command = open_stage(method, settings, env)
+        command = open_stage(method, settings)
         with path.open("rb") as stream, open(os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             def write(chunk: bytes) -> None:
                 try:
@@ -1765,7 +1770,7 @@ def unseal(path: Path, method: str, settings: Settings, env: Mapping[str, str], 
                 except OSError as error:
                     raise disk_failure(error, work, size) from error
 
-            pipeline([command], env=env, stdin=stream, sink=write, stall=settings.stall_seconds)
+            pipeline([command], env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
     except NoKey as error:
         raise NoKey(f"{path.name} is sealed with {method} and cannot be opened here: {error}") from None
     except ProgramError as error:
@@ -1779,14 +1784,14 @@ def unseal(path: Path, method: str, settings: Settings, env: Mapping[str, str], 
 
 
 @contextlib.contextmanager
-def unsealed(archive: Archive, settings: Settings, env: Mapping[str, str], base: Path | None) -> Iterator[Archive]:
+def unsealed(archive: Archive, settings: Settings, base: Path | None) -> Iterator[Archive]:
     """Give an archive as it can be read: itself, or, while the block runs, its opened copy in a private directory in `base`."""
     method = sealed_with(archive.path)
     if not method:
         yield archive
         return
     with tempfile.TemporaryDirectory(prefix=OPENED, dir=base, ignore_cleanup_errors=True) as work:
-        yield dataclasses.replace(archive, file=str(unseal(archive.path, method, settings, env, Path(work))))
+        yield dataclasses.replace(archive, file=str(unseal(archive.path, method, settings, Path(work))))
 
 
 # ==== 7. Proof ========================================================================================================
@@ -2028,7 +2033,6 @@ class Job:
     report: Report
     id: str
     work: Path
-    env: Mapping[str, str]
     server: Server | None = None
     lock: tuple[int, ...] = ()
     previous: Mapping[str, Archive] = field(default_factory=dict)  # the newest good archive of each kind
@@ -2037,7 +2041,7 @@ class Job:
 
     def program(self, name: str) -> Path:
         """Choose the PostgreSQL program of the server's major."""
-        return postgres_program(name, self.server.facts["major"], self.settings, self.env, self.server.connection)
+        return postgres_program(name, self.server.facts["major"], self.settings, self.server.connection)
 
 
 class Source(Protocol):
@@ -2049,7 +2053,7 @@ class Source(Protocol):
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Write the archive's bytes and give the facts for its sidecar. Raise BackupError; nothing is kept then."""
 
-    def inspect(self, path: Path, settings: Settings, env: Mapping[str, str]) -> str:
+    def inspect(self, path: Path, settings: Settings) -> str:
         """Read an archive to its very end with the program that will restore it. Raise DamageError."""
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
@@ -2061,13 +2065,14 @@ def open_session(server: Server, dbname: str = "") -> contextlib.AbstractContext
     return session(server.psql, {**server.env, **({"PGDATABASE": dbname} if dbname else {})})
 
 
-def ask_server(connection: Connection, settings: Settings, env: Mapping[str, str], work: Path) -> Server:
+def ask_server(connection: Connection, settings: Settings, work: Path) -> Server:
     """Log in and learn what we must know of a server and database. Raise ProgramError as psql gave it."""
+    env = settings.env
     if not any((connection.dbname, env.get("PGDATABASE"), env.get("PGSERVICE"))):
         raise UsageError("no database is configured: set DB_NAME (or DATABASE_URL) in .env.backup, see .env.backup.example")
     if re.search("[\n\r]", "".join([connection.dbname, connection.user, env.get("PGDATABASE", ""), env.get("PGUSER", "")])):
         raise UsageError("a database or user name with a line break cannot be backed up (pg_dumpall fails on it): rename it")
-    programs = postgres_programs("psql", settings, env)
+    programs = postgres_programs("psql", settings)
     if not programs:
         raise BackupError(f"psql is not installed, and the backup of {connection} needs it: {install_advice(15)}")
     server_env = postgres_environment(connection, env, work)
@@ -2078,11 +2083,11 @@ def ask_server(connection: Connection, settings: Settings, env: Mapping[str, str
     return Server(connection, server_env, programs[0], facts)
 
 
-def find_server(connection: Connection, settings: Settings, env: Mapping[str, str], work: Path, patient: bool = True) -> Server:
+def find_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
     """Reach a server, waiting a little for one that is restarting. Raise BackupError in one line."""
     for delay in (*(RETRIES if patient else ()), None):
         try:
-            return ask_server(connection, settings, env, work)
+            return ask_server(connection, settings, work)
         except ProgramError as error:
             if delay is None or not re.search(TRANSIENT, error.stderr):
                 raise postgres_failure(error, connection) from None
@@ -2090,41 +2095,41 @@ def find_server(connection: Connection, settings: Settings, env: Mapping[str, st
             time.sleep(delay)
 
 
-def compressor(env: Mapping[str, str]) -> tuple[list[str], str]:
+def compressor(settings: Settings) -> tuple[list[str], str]:
     """Choose the stage that compresses dumps, and the suffix of its files.
 
     zstd level 1 with all cores: measured on a 1.1 GB database, 11.5 s and 269 MB, against 42 s for pg_dump's own gzip.
     Its -vv says how many bytes went in.
     """
     for suffix, name, *options in ((".zst", "zstd", "-T0", "-1", "-vv", "--no-progress"), (".gz", "pigz", "-n"), (".gz", "gzip", "-n")):
-        program = shutil.which(name, path=env["PATH"])
+        program = settings.which(name)
         if program:
             return [program, *options, "-c"], suffix
     raise BackupError("neither zstd, pigz nor gzip is installed: apt install zstd")
 
 
-def decompressor(path: Path, env: Mapping[str, str]) -> list[str]:
+def decompressor(path: Path, settings: Settings) -> list[str]:
     """Choose the stage that unpacks a file, by its content; none for a plain one."""
     magic = first_bytes(path, 4)
     name = "zstd" if magic == b"\x28\xb5\x2f\xfd" else "gzip" if magic.startswith(b"\x1f\x8b") else ""
-    program = shutil.which(name, path=env["PATH"]) if name else ""
+    program = settings.which(name) if name else ""
     if program is None:
         raise PartlyDone(f"{name} is not installed, so {path.name} cannot be unpacked: apt install {name}")
     return [program, "-dc"] if program else []
 
 
-def unpacked(path: Path, env: Mapping[str, str], *more: Sequence[str | Path], **options: Any) -> None:
+def unpacked(path: Path, settings: Settings, *more: Sequence[str | Path], **options: Any) -> None:
     """Run a pipeline that reads the unpacked content of a file into `more`; `options` are those of `pipeline`."""
-    unpack = decompressor(path, env)
+    unpack = decompressor(path, settings)
     with path.open("rb") as stream:
-        pipeline([*([unpack] if unpack else []), *more] or [["cat"]], env=env, stdin=stream, **options)
+        pipeline([*([unpack] if unpack else []), *more] or [["cat"]], stdin=stream, **{"env": settings.env, **options})
 
 
 class Enough(Exception):
     """Enough of a stream has been read."""
 
 
-def peek(path: Path, env: Mapping[str, str], count: int = 65536) -> bytes:
+def peek(path: Path, settings: Settings, count: int = 65536) -> bytes:
     """Read the beginning of a file's unpacked content."""
     head = bytearray()
     def take(chunk: bytes) -> None:
@@ -2133,18 +2138,18 @@ def peek(path: Path, env: Mapping[str, str], count: int = 65536) -> bytes:
             raise Enough
 
     with contextlib.suppress(Enough, ProgramError):
-        unpacked(path, env, sink=take)
+        unpacked(path, settings, sink=take)
     return bytes(head[:count])
 
 
-def content_of(path: Path, env: Mapping[str, str]) -> str:
+def content_of(path: Path, settings: Settings) -> str:
     """Tell what a file holds, by its content: custom (pg_dump's archive formats), sql, roles or tar.
 
     Raise UsageError for anything else.
     """
     if path.is_dir() and (path / "toc.dat").is_file():
         return "custom"
-    head = peek(path, env)
+    head = peek(path, settings)
     if head.startswith(b"PGDMP") or (head[257:262] == b"ustar" and head.startswith(b"toc.dat\0")):
         return "custom"
     if head[257:262] == b"ustar":
@@ -2153,22 +2158,22 @@ def content_of(path: Path, env: Mapping[str, str]) -> str:
         return "roles"
     if head and b"\0" not in head:
         return "sql"
-    if not head and decompressor(path, env):
+    if not head and decompressor(path, settings):
         raise DamageError(f"{path.name} is damaged: not a byte of it can be unpacked")
     raise UsageError(f"{path} is no pg_dump archive, SQL script or tar.gz, packed or not")
 
 
-def read_through(path: Path, settings: Settings, env: Mapping[str, str], *more: Sequence[str | Path], sink: Any = None) -> None:
+def read_through(path: Path, settings: Settings, *more: Sequence[str | Path], sink: Any = None) -> None:
     """Read a file to its very end through its decompressor and `more`. Raise DamageError where any of them complains."""
     try:
-        unpacked(path, env, *more, sink=sink, stall=settings.stall_seconds if sink else 0)
+        unpacked(path, settings, *more, sink=sink, stall=settings.stall_seconds if sink else 0)
     except ProgramError as error:
         if "unsupported version" in error.stderr:
             raise PartlyDone(f"{path.name} was made by a newer pg_dump than the newest pg_restore here: {error}") from None
         raise DamageError(f"{path.name} is damaged: {error}") from None
 
 
-def read_sql(path: Path, settings: Settings, env: Mapping[str, str], take: Callable[[bytes], object] | None = None) -> None:
+def read_sql(path: Path, settings: Settings, take: Callable[[bytes], object] | None = None) -> None:
     """Read a SQL script to its end, handing its chunks on. Raise DamageError where pg_dump began it and did not end it."""
     head, tail = b"", b""
     def sink(chunk: bytes) -> None:
@@ -2177,7 +2182,7 @@ def read_sql(path: Path, settings: Settings, env: Mapping[str, str], take: Calla
         if take:
             take(chunk)
 
-    read_through(path, settings, env, sink=sink)
+    read_through(path, settings, sink=sink)
     for begin, end in SQL_TRAILERS.items():
         if begin + b"\n" in head and end not in tail:
             raise DamageError(f"{path.name} is damaged: the SQL script breaks off before its end")
@@ -2272,14 +2277,14 @@ def cut_name(name: str, suffix: str) -> str:
     return f"{name.encode()[:room].decode('utf-8', 'ignore')}_{digest}{suffix}"
 
 
-def find_admin_server(connection: Connection, settings: Settings, env: Mapping[str, str], work: Path, patient: bool = True) -> Server:
+def find_admin_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
     """Reach a server in a database that one may stand in while others are made and renamed."""
     try:
-        return find_server(dataclasses.replace(connection, dbname="postgres"), settings, env, work, patient)
+        return find_server(dataclasses.replace(connection, dbname="postgres"), settings, work, patient)
     except BackupError as error:
         if not re.search(r'database "postgres" does not exist|permission denied for database|no pg_hba.conf entry', str(error)):
             raise
-        return find_server(dataclasses.replace(connection, dbname="template1"), settings, env, work, patient=False)
+        return find_server(dataclasses.replace(connection, dbname="template1"), settings, work, patient=False)
 
 
 def drop_database(server: Server, name: str) -> None:
@@ -2330,10 +2335,10 @@ def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, 
 
     with contextlib.suppress(Enough):
         command = [job.program("pg_restore"), "--create", "--schema-only", "-f", "-"]
-        if content == "custom" and decompressor(archive.path, job.env):
-            unpacked(archive.path, job.env, command, sink=take)
+        if content == "custom" and decompressor(archive.path, job.settings):
+            unpacked(archive.path, job.settings, command, sink=take)
         elif content == "custom":
-            pipeline([[*command, archive.path]], env=job.env, sink=take)
+            pipeline([[*command, archive.path]], env=job.settings.env, sink=take)
         elif live:  # without its schemas, for its tables may be locked or broken
             command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
             pipeline([command], env={**job.server.env, "PGDATABASE": target}, sink=take)
@@ -2380,14 +2385,14 @@ def load_dump(job: Job, path: Path, raw_bytes: int, scratch: str, flags: Sequenc
     """Fill a scratch database from a pg_dump archive: unpacked and with every core where the disk allows, else streamed."""
     options: dict[str, Any] = {"env": job.server.env, "keep_fds": job.lock, "limit": job.settings.restore_seconds}
     command = [job.program("pg_restore"), "-w", "--exit-on-error", *flags, "-d", scratch]
-    packed = bool(decompressor(path, job.env))
+    packed = bool(decompressor(path, job.settings))
     if packed and not (raw_bytes and shutil.disk_usage(job.work).free > raw_bytes + 64 * MIB):
-        unpacked(path, options.pop("env"), command, **options)
+        unpacked(path, job.settings, command, **options)
         return
     whole = job.work / "unpacked.dump"
     if packed:
         with open(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            unpacked(path, job.env, stdout=out, keep_fds=job.lock)
+            unpacked(path, job.settings, stdout=out, keep_fds=job.lock)
         path = whole
     tar = first_bytes(path)[257:262] == b"ustar"  # several jobs cannot share that format
     pipeline([[*command, *([] if tar else ["-j", str(os.cpu_count() or 1)]), path]], **options)
@@ -2405,7 +2410,7 @@ def load_script(job: Job, path: Path, scratch: str) -> None:
         if minor >= {14: 19, 15: 14, 16: 10, 17: 6}.get(major, 0):
             stream.write(f"\\restrict {secrets.token_hex(16)}\n".encode())
         guard = sql_guard(path.name, stream.write)
-        read_sql(path, job.settings, job.env, guard)
+        read_sql(path, job.settings, guard)
         guard(b"")
     command = [psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", scratch, "-f", guarded]
     pipeline([command], env=job.server.env, keep_fds=job.lock, limit=job.settings.restore_seconds)
@@ -2493,7 +2498,7 @@ class Database:
         command = [pg_dump, "-Fc", "-Z0", "-w", f"--lock-wait-timeout={settings.table_lock_seconds * 1000}"]
         with fingerprint_beside(job.server.psql, job.server.env, settings, job.report.problem) as (snapshot, proof):
             try:
-                stages = [[*command, *snapshot], compressor(job.env)[0], *seal_stage(settings, job.env)]
+                stages = [[*command, *snapshot], compressor(job.settings)[0], *seal_stage(settings)]
                 said = pipeline(stages, env=job.server.env, sink=write, stall=settings.stall_seconds, keep_fds=job.lock)
             except ProgramError as error:
                 raise dump_failure(error, job.server) from error
@@ -2512,12 +2517,12 @@ class Database:
             "objects": {"tables": facts["tables"]},
         } | proof
 
-    def inspect(self, path: Path, settings: Settings, env: Mapping[str, str]) -> str:
+    def inspect(self, path: Path, settings: Settings) -> str:
         """Let pg_restore read the whole archive; `--list` would pass 398 of 400 bit flips (measured)."""
-        programs = postgres_programs("pg_restore", settings, env)
+        programs = postgres_programs("pg_restore", settings)
         if not programs:
             raise PartlyDone(f"pg_restore is not installed, so only the stored bytes were checked: {install_advice(15)}")
-        read_through(path, settings, env, [max(programs, key=program_version), "-f", "/dev/null"])
+        read_through(path, settings, [max(programs, key=program_version), "-f", "/dev/null"])
         return "read by pg_restore to the end"
 
     def build(self, job: Job, archive: Archive, live: Mapping[str, Any] | None, target: str, undo: contextlib.ExitStack, drill: bool = False) -> Scratch:
@@ -2525,9 +2530,9 @@ class Database:
 
         A drill needs no right but CREATEDB: owners, grants and the database's properties are left out.
         """
-        content, path, server, raw_bytes = content_of(archive.path, job.env), archive.path, job.server, archive.facts.get("raw_bytes") or 0
+        content, path, server, raw_bytes = content_of(archive.path, job.settings), archive.path, job.server, archive.facts.get("raw_bytes") or 0
         if content == "custom" and path.is_file() and not archive.sha256:
-            self.inspect(path, job.settings, job.env)
+            self.inspect(path, job.settings)
         drop_scratch_databases(server)
         with open_session(server) as psql:
             there = {name for (name,) in psql.rows("SELECT name FROM pg_available_extensions")}
@@ -2609,20 +2614,20 @@ class Roles:
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Stream pg_dumpall through the compressor."""
-        commands = [self.command(job), compressor(job.env)[0], *seal_stage(job.settings, job.env)]
+        commands = [self.command(job), compressor(job.settings)[0], *seal_stage(job.settings)]
         with explained(job.server.connection):
             pipeline(commands, env=job.server.env, sink=write, stall=job.settings.stall_seconds, keep_fds=job.lock)
         return {"server_version": job.server.facts["server_version"], "passwords": job.settings.role_passwords}
 
-    def inspect(self, path: Path, settings: Settings, env: Mapping[str, str]) -> str:
+    def inspect(self, path: Path, settings: Settings) -> str:
         """Read the script to its end and look for the line that pg_dumpall writes last."""
-        read_sql(path, settings, env)
+        read_sql(path, settings)
         return "read to the last line"
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Plan to make the roles that are missing; one that is there is never altered, its differences are named."""
         chunks: list[bytes] = []
-        read_sql(archive.path, job.settings, job.env, chunks.append)
+        read_sql(archive.path, job.settings, chunks.append)
         stored = role_statements(b"".join(chunks).decode("utf-8", "replace"))
         with explained(job.server.connection):
             present = role_statements(run(self.command(job), env=job.server.env))
@@ -2742,7 +2747,7 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     archive is marked partial: it is kept, but counts as good nowhere.
     """
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
-    with sealing(job.settings, job.env, write) as put:
+    with sealing(job.settings, write) as put:
         out = types.SimpleNamespace(write=put, flush=lambda: None)
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed:
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=follow, encoding="utf-8", errors="surrogateescape") as tar:
@@ -2763,7 +2768,7 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     return facts
 
 
-def inspect_tar(source: Source, path: Path, settings: Settings, env: Mapping[str, str]) -> str:
+def inspect_tar(source: Source, path: Path, settings: Settings) -> str:
     """Read the gzip stream to its very end and every header."""
     return f"{check_tar(path)[0]} files read to the end"
 
@@ -3091,11 +3096,10 @@ class Remote(NamedTuple):
 
 def open_remote(settings: Settings, name: str, seconds: float = 0) -> Remote:
     """Get ready to talk to a remote, for `seconds` at most (else OFFSITE_SECONDS). Raise BackupError where rclone is missing."""
-    env = program_environment(settings)
-    program = shutil.which("rclone", path=env["PATH"])
+    program = settings.which("rclone")
     if not program:
         raise BackupError("rclone is not installed: apt install rclone (for SFTP 1.63 or newer)")
-    return Remote(name, program, env, time.monotonic() + (seconds or settings.offsite_seconds or float("inf")))
+    return Remote(name, program, settings.env, time.monotonic() + (seconds or settings.offsite_seconds or float("inf")))
 
 
 def rclone(remote: Remote, *argv: str | Path, sink: Callable[[bytes], object] | None = None) -> str:
@@ -3214,7 +3218,7 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
     if note["gone"]:
         report.problem(f"{remote.name}: pushed before, and gone there: {names_shown(note['gone'])}. Who deleted it? To push it anew: push --again")
     known = pushed_before(backup_dir, remote.name)
-    for backup_set in catalog(backup_dir, settings.signing_key).sets:
+    for backup_set in catalog(settings).sets:
         archives = {remote_path(a): a for kind, a in backup_set.archives.items() if kind in backup_set.good}
         complete = {path for path in archives if {path, f"{path}.json"} <= there.keys()}
         missing = {path: a.sha256 for path, a in archives.items() if path not in complete and (again or path not in known)}
@@ -3271,7 +3275,7 @@ def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog
         for when, note in offsite_notes(settings.backup_dir, remote.name):
             if note.get("archives"):
                 write_journal(work, {"time": when, "command": "verify", "archives": note["archives"]})
-        yield catalog(work, settings.signing_key), there
+        yield catalog(dataclasses.replace(settings, backup_dir=work)), there
 
 
 def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: int) -> list[dict[str, Any]]:
@@ -3326,14 +3330,13 @@ def post(url: str, data: bytes, content_type: str) -> bytes:
 
 def feed(command: Sequence[str], data: bytes, settings: Settings) -> None:
     """Run a program with a short text on its stdin: by a pipe, which holds it all, since a full disk must not stop an alert."""
-    env = program_environment(settings)
-    if not shutil.which(command[0], path=env["PATH"]):
+    if not settings.which(command[0]):
         raise BackupError(f"the program {command[0]} is not there: install it, or name another way")
     reader, writer = os.pipe()
     with open(reader, "rb") as stdin:
         with open(writer, "wb") as stream:
             stream.write(data)
-        run(command, env=env, limit=TRY_SECONDS, stdin=stdin)
+        run(command, env=settings.env, limit=TRY_SECONDS, stdin=stdin)
 
 
 def mail(settings: Settings, alert: Alert) -> Any:
@@ -3505,7 +3508,7 @@ def has_recovered(settings: Settings, report: Report) -> bool:
             runs.append(entry)
     if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
         return False
-    return report.command != "verify" or not any(a.problem for s in catalog(settings.backup_dir, settings.signing_key).sets for a in s.archives.values())
+    return report.command != "verify" or not any(a.problem for s in catalog(settings).sets for a in s.archives.values())
 
 
 def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
@@ -3516,7 +3519,7 @@ def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
     lines[ALERT_LINES:] = [f"... and {len(lines) - ALERT_LINES} lines more: see the log"] * (len(lines) > ALERT_LINES)
     lines += [f"{archive.kind}: {archive.path.name}, {human_size(archive.size_bytes)}" for archive in report.made]
     try:
-        newest = newest_complete(catalog(settings.backup_dir, settings.signing_key).sets, settings)
+        newest = newest_complete(catalog(settings).sets, settings)
         good = f"{newest.id}, {local_time(newest.moment)}, {human_age((utc_now() - newest.moment).total_seconds())} old" if newest else good
     except (BackupError, OSError) as error:
         good = f"cannot be told: {error}"
@@ -3989,7 +3992,7 @@ def store(job: Job, source: Source) -> Archive:
 
     The space it needs is guessed: the last one's and a fifth; for the first dump a third of its database, as measured.
     """
-    suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(job.env)[1])
+    suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(job.settings)[1])
     suffix += f".{job.settings.encrypt_to.method}" if job.settings.encrypt_to else ""
     path = job.settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
     started, digest, last = time.monotonic(), hashlib.sha256(), job.previous.get(source.kind)
@@ -4085,9 +4088,9 @@ def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
 def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     """Make one backup set."""
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
-    backup_dir, env, report = settings.backup_dir, program_environment(settings), args.report
+    backup_dir, report = settings.backup_dir, args.report
     check_backup_dir(backup_dir)
-    try_seal(settings, env)
+    try_seal(settings)
     with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_partials(backup_dir)
         try:
@@ -4095,12 +4098,12 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         except BackupError as error:  # no reason to leave the database without a backup
             report.problem(str(error))
         report.id = new_set_id(backup_dir)
-        known = catalog(backup_dir, settings.signing_key)
-        job = Job(settings, report, report.id, work, env, None, (lock,), newest_archives(known.sets), kinds)
+        known = catalog(settings)
+        job = Job(settings, report, report.id, work, None, (lock,), newest_archives(known.sets), kinds)
         possible = kinds
         if {"database", "roles"} & set(kinds):
             try:
-                job = dataclasses.replace(job, server=find_server(settings.connection, settings, env, work))
+                job = dataclasses.replace(job, server=find_server(settings.connection, settings, work))
             except UsageError:  # a mistake in the settings stops everything, as any other
                 raise
             except BackupError as error:
@@ -4184,7 +4187,7 @@ def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
     """Show the backup sets, newest first."""
     if args.offsite:
         return list_offsite(settings, args)
-    sets, orphans, strays = catalog(settings.backup_dir, settings.signing_key)
+    sets, orphans, strays = catalog(settings)
     kinds = (args.kind,) if args.kind else KINDS
     if args.json:
         chosen = [s for s in sets if not args.kind or args.kind in s.archives]
@@ -4236,7 +4239,7 @@ def named_file(settings: Settings, text: str) -> Path:
     raise UsageError(f"there is no database backup in {directory}")
 
 
-def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, env: Mapping[str, str], work: Path | None) -> Archive:
+def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, work: Path | None) -> Archive:
     """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError if it is none.
 
     With SIGNING_KEY, a file that is named as one of ours needs its sidecar: else a forger would just take it away.
@@ -4251,8 +4254,8 @@ def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, env: M
     if settings.signing_key and ARCHIVE_NAME.fullmatch(path.name):
         raise DamageError(f"{path.name} has no signed sidecar, and SIGNING_KEY is set: under another name it is a foreign file")
     found = Archive("", "", str(path), path.stat().st_size, "", 0.0, ())
-    with unsealed(found, settings, env, work) as opened:
-        content = content_of(opened.path, env)
+    with unsealed(found, settings, work) as opened:
+        content = content_of(opened.path, settings)
     kind = {"custom": "database", "sql": "database", "roles": "roles"}.get(content, "")
     if content == "tar":
         named = [kind for kind, stem in STEMS.items() if path.name.startswith(f"{stem}_")]
@@ -4262,19 +4265,19 @@ def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, env: M
     return dataclasses.replace(found, kind=kind)
 
 
-def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Report, env: Mapping[str, str], work: Path | None) -> list[Archive]:
+def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Report, work: Path | None) -> list[Archive]:
     """List what `verify` was asked to look at; a set's unreadable sidecars are damage."""
     target = args.target or "latest"
     if "/" in target or Path(target).is_file():
-        return [archive_of_file(named_file(settings, target), ("files",), settings, env, work)]
-    sets, _, strays = catalog(settings.backup_dir, settings.signing_key)
+        return [archive_of_file(named_file(settings, target), ("files",), settings, work)]
+    sets, _, strays = catalog(settings)
     chosen = sets if args.all else sets[:1] if target == "latest" and sets else [find_set(sets, target, ())]
     for path, why in [*(strays.items() if args.all else ()), *(item for s in chosen for item in s.unreadable.items())]:
         report.problem(f"{path}: the sidecar cannot be read: {why}", DAMAGE)
     return [archive for backup_set in chosen for archive in backup_set.archives.values()]
 
 
-def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str], work: Path | None, opened: contextlib.ExitStack) -> tuple[Archive, str]:
+def verify_archive(archive: Archive, settings: Settings, work: Path | None, opened: contextlib.ExitStack) -> tuple[Archive, str]:
     """Check an archive on both levels; give it as it can be read, unsealed until `opened` ends, and say what was done.
 
     Raise DamageError, NoKey where it is sealed and cannot be opened here, PartlyDone where a program is missing.
@@ -4282,9 +4285,9 @@ def verify_archive(archive: Archive, settings: Settings, env: Mapping[str, str],
     check_stored(archive)
     source = SOURCES[archive.kind]
     try:
-        plain = opened.enter_context(unsealed(archive, settings, env, work))
-        script = not archive.sha256 and archive.kind == "database" and content_of(plain.path, env) == "sql"
-        detail = (SOURCES["roles"] if script else source).inspect(plain.path, settings, env)
+        plain = opened.enter_context(unsealed(archive, settings, work))
+        script = not archive.sha256 and archive.kind == "database" and content_of(plain.path, settings) == "sql"
+        detail = (SOURCES["roles"] if script else source).inspect(plain.path, settings)
     except FileNotFoundError:
         raise DamageError(f"{archive.path.name} is lost: it went while it was read") from None
     return plain, ("checksum, " if archive.sha256 else "no checksum; ") + ("" if plain is archive else "unsealed, ") + detail
@@ -4337,14 +4340,14 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
     if args.offsite:
         return verify_offsite(settings, args)
-    report, env = args.report, program_environment(settings)
+    report = args.report
     marks: dict[str, str] = {}
     work = settings.work_dir or (settings.backup_dir if os.access(settings.backup_dir, os.W_OK) else None)
-    for archive in archives_to_verify(settings, args, report, env, work):
+    for archive in archives_to_verify(settings, args, report, work):
         name = archive.path.name
         try:
             with contextlib.ExitStack() as opened:
-                word, text = "OK", verify_archive(archive, settings, env, work, opened)[1]
+                word, text = "OK", verify_archive(archive, settings, work, opened)[1]
             marks[name] = ""
         except (PartlyDone, NoKey) as error:
             word, text = "PARTLY", str(error)
@@ -4370,7 +4373,7 @@ def find_kept(settings: Settings, work: Path) -> tuple[list[Kept], Server | None
     if connection == Connection():
         return kept, None, ""
     try:
-        server = find_admin_server(connection, settings, program_environment(settings), work, patient=False)
+        server = find_admin_server(connection, settings, work, patient=False)
         return kept + kept_databases(server), server, ""
     except BackupError as error:
         return kept, None, f"databases kept aside were not looked at: {error}"
@@ -4431,7 +4434,7 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     check_backup_dir(settings.backup_dir)
     lock = contextlib.nullcontext() if args.dry_run else locked(settings.backup_dir, "cleanup", settings.lock_wait_seconds)
     with lock, workspace(None) as work:
-        verdicts, refusal = plan_cleanup(catalog(settings.backup_dir, settings.signing_key).sets, settings, utc_now())
+        verdicts, refusal = plan_cleanup(catalog(settings).sets, settings, utc_now())
         delete = [verdict.set for verdict in verdicts if not verdict.keep]
         if not args.quiet:
             say("\n".join(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}" for verdict in verdicts))
@@ -4533,16 +4536,16 @@ def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def choose_archives(settings: Settings, args: argparse.Namespace, env: Mapping[str, str], work: Path) -> list[Archive]:
+def choose_archives(settings: Settings, args: argparse.Namespace, work: Path) -> list[Archive]:
     """Work out which archives a restore means, in the order in which to prepare them. Raise UsageError or DamageError."""
     if args.restore_file:
         path = named_file(settings, args.restore_file)
-        chosen = [archive_of_file(path, args.only, settings, env, work)]
+        chosen = [archive_of_file(path, args.only, settings, work)]
         if args.only and chosen[0].kind not in args.only:
             raise UsageError(f"{path.name} holds {chosen[0].kind}, not {' or '.join(args.only)}")
     else:
         wanted = [kind for kind in KINDS if kind in (args.only or settings.kinds)]
-        backup_set = find_set(catalog(settings.backup_dir, settings.signing_key).sets, args.backup, wanted)
+        backup_set = find_set(catalog(settings).sets, args.backup, wanted)
         absent = [kind for kind in wanted if kind not in backup_set.archives]
         if absent:
             has = " ".join(f"--only {kind}" for kind in backup_set.archives)
@@ -4665,7 +4668,7 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         raise UsageError("--undo takes back all that a restore replaced, or --only a KIND of it: leave out --table and --directory")
     if args.table and (args.directory or set(args.only) - {"database"}):
         raise UsageError("--table brings single tables of a database back: leave --undo, --directory and other kinds out")
-    env, report = program_environment(settings), args.report
+    report = args.report
     report.id = utc_now().strftime(ID_FORMAT)
     backup_dir = settings.backup_dir
     with contextlib.ExitStack() as undo:
@@ -4675,14 +4678,14 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
             sweep_restores(settings)
         work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), backup_dir if lock else None))
         args.only = ["database"] if args.table else args.only
-        chosen = [] if args.undo else choose_archives(settings, args, env, work)
-        archives = [undo.enter_context(unsealed(archive, settings, env, work)) for archive in chosen]
+        chosen = [] if args.undo else choose_archives(settings, args, work)
+        archives = [undo.enter_context(unsealed(archive, settings, work)) for archive in chosen]
         kinds = [archive.kind for archive in archives]
         targets = {} if args.undo else restore_targets(settings, args, kinds)
         server = None
         if {"database", "roles"} & set(args.only or settings.kinds if args.undo else kinds) and (archives or settings.connection.dbname):
-            server = find_admin_server(settings.restore_database_url or settings.connection, settings, env, work)
-        job = Job(settings, report, report.id, work, env, server, lock, accept_differences=args.accept_differences)
+            server = find_admin_server(settings.restore_database_url or settings.connection, settings, work)
+        job = Job(settings, report, report.id, work, server, lock, accept_differences=args.accept_differences)
         if args.undo:
             done = undo_restore(settings, args, job)
         elif args.table:
@@ -4764,7 +4767,7 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
     def verify(archive: Archive) -> str:
         marks[archive.path.name] = ""
         try:
-            plain[archive.kind], text = verify_archive(archive, job.settings, job.env, job.work, undo)
+            plain[archive.kind], text = verify_archive(archive, job.settings, job.work, undo)
             return text
         except DamageError as error:
             marks[archive.path.name] = str(error)
@@ -4797,12 +4800,12 @@ def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> t
 
 def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
     """Prove a set by restoring it beside everything that is live, compare it, time it, and remove it again."""
-    report, env = args.report, program_environment(settings)
+    report = args.report
     backup_dir = settings.backup_dir
     check_backup_dir(backup_dir)
     with locked(backup_dir, "drill", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_restores(settings)
-        sets = catalog(backup_dir, settings.signing_key).sets
+        sets = catalog(settings).sets
         last = next((entry for entry in reversed(list(read_journal(backup_dir))) if entry.get("command") == "drill"), {})
         young = last and utc_now() - datetime.datetime.fromisoformat(last["time"]) < datetime.timedelta(days=args.if_older)
         if young and last.get("identical") is True and any(s.id == last.get("id") for s in sets):
@@ -4813,8 +4816,8 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
         report.id = chosen.id
         raw = max((a.facts.get("raw_bytes") or a.size_bytes for a in chosen.archives.values()), default=0)  # one at a time
         log.info("drill of %s: it needs up to %s in %s and as much again on the database server", chosen.id, human_size(raw), work.parent)
-        server = find_admin_server(settings.drill_database_url or settings.connection, settings, env, work) if "database" in chosen.archives else None
-        job = Job(settings, report, utc_now().strftime(ID_FORMAT), work, env, server, (lock,))
+        server = find_admin_server(settings.drill_database_url or settings.connection, settings, work) if "database" in chosen.archives else None
+        job = Job(settings, report, utc_now().strftime(ID_FORMAT), work, server, (lock,))
         if not server:
             report.problem(f"{chosen.id} holds no database, so there are no rows to compare")
         tell = log.debug if args.quiet else say
@@ -4880,7 +4883,7 @@ def bytes_of_its_own(archive: Archive) -> float:
 
 def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True, known: Catalog | None = None) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
-    known, journal, now = known or catalog(settings.backup_dir, settings.signing_key), list(read_journal(settings.backup_dir)), utc_now()
+    known, journal, now = known or catalog(settings), list(read_journal(settings.backup_dir)), utc_now()
     sets = known.sets
     offsite = offsite_state(settings, sets, max_age_hours)
     reasons = unhealthy_because(settings, known, journal, max_age_hours) + [state["complaint"] for state in offsite if state["complaint"]]
@@ -4938,7 +4941,7 @@ def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Rep
     """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
     known, journal, facts = Catalog([], [], {}), [], {}
     try:
-        known, journal = catalog(settings.backup_dir, settings.signing_key), list(read_journal(settings.backup_dir))
+        known, journal = catalog(settings), list(read_journal(settings.backup_dir))
         facts = status_facts(settings, max_age_hours, known=known)
     except (BackupError, OSError) as error:
         facts = {"healthy": False, "reasons": [str(error)]}
@@ -4957,7 +4960,7 @@ def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Rep
 def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     """Say first whether the backups are healthy, then how they stand."""
     if args.accept:
-        sets = catalog(settings.backup_dir, settings.signing_key).sets
+        sets = catalog(settings).sets
         accepted = find_set(sets, args.accept, ()).id  # never the word latest, which is greater than every id
         write_journal(settings.backup_dir, {"command": "accept", "id": accepted})
         log.info("accepted: the sets up to %s are as large as they should be", accepted)
@@ -4991,14 +4994,14 @@ def check_files(settings: Settings) -> Iterator[Finding]:
         yield level, "config file", f"{path}{text}"
 
 
-def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
+def check_database(settings: Settings) -> Iterator[Finding]:
     """Look at programs, connection and rights."""
     for name, otherwise in (("zstd", "WARN"), ("gzip", "FAIL")):
-        program = shutil.which(name, path=env["PATH"])
+        program = settings.which(name)
         yield "OK" if program else otherwise, "program", program or f"{name} is not installed: apt install {name}"
     try:
         with workspace(None) as work:
-            server = find_server(settings.connection, settings, env, work, patient=False)
+            server = find_server(settings.connection, settings, work, patient=False)
             kept = kept_databases(server)
     except BackupError as error:
         yield "FAIL", "database", str(error)
@@ -5007,7 +5010,7 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
     yield "OK", "database", f"{server.connection}: PostgreSQL {facts['server_version']}, {human_size(facts['size_bytes'])}, {facts['tables']} tables"
     for name in ("pg_dump", "pg_dumpall", "pg_restore"):
         try:
-            yield "OK", "program", str(postgres_program(name, facts["major"], settings, env, server.connection))
+            yield "OK", "program", str(postgres_program(name, facts["major"], settings, server.connection))
         except BackupError as error:
             yield "FAIL", "program", str(error)
     if facts["unreadable_tables"]:
@@ -5022,19 +5025,19 @@ def check_database(settings: Settings, env: Mapping[str, str]) -> Iterator[Findi
         yield "WARN", "rights", f"{user} is a superuser: a role with pg_read_all_data is enough for backups"
 
 
-def check_sealing(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
+def check_sealing(settings: Settings) -> Iterator[Finding]:
     """Seal a byte and open it again; where the key is elsewhere, as it should be, look whether anybody has drilled lately."""
     if not settings.encrypt_to:
         return
     method, keys = settings.encrypt_to
     try:
-        try_seal(settings, env)
+        try_seal(settings)
         yield "OK", "sealing", f"with {method} to {names_shown(keys)}"
     except BackupError as error:
         yield "FAIL", "sealing", str(error)
         return
     try:
-        pipeline([["echo"], *seal_stage(settings, env), open_stage(method, settings, env)], env=env, limit=60)
+        pipeline([["echo"], *seal_stage(settings), open_stage(method, settings)], env=settings.env, limit=60)
         yield "OK", "unsealing", "the key is on this machine: it can restore and drill, and so can whoever breaks in"
         return
     except UsageError as error:
@@ -5065,7 +5068,7 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     except BackupError as error:
         yield "FAIL", "BACKUP_DIR", str(error)
         return
-    sets, free = catalog(backup_dir, settings.signing_key).sets, shutil.disk_usage(backup_dir).free
+    sets, free = catalog(settings).sets, shutil.disk_usage(backup_dir).free
     needed = sum(archive.size_bytes for archive in newest_archives(sets).values())
     room = "" if free > needed * 3 else f": room for fewer than three more backups of {human_size(needed)}"
     yield "WARN" if room else "OK", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free{room}"
@@ -5123,8 +5126,7 @@ def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
     """Look at every precondition and say what to do; or only prove the alerts."""
     findings = [("OK" if settings.env_file else "WARN", "settings", str(settings.env_file or "no .env.backup: only defaults and environment"))]
     if not args.send_test_alert:
-        env = program_environment(settings)
-        findings += [*check_files(settings), *check_database(settings, env), *check_sealing(settings, env), *check_places(settings), *check_offsite(settings)]
+        findings += [*check_files(settings), *check_database(settings), *check_sealing(settings), *check_places(settings), *check_offsite(settings)]
     findings += check_alerts(settings, args.send_test_alert)
     for level, what, text in findings:
         if level != "OK" or not args.quiet:
@@ -5138,7 +5140,7 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
     if not program.exists():
         raise UsageError(f"the demo needs the directory .demo of the checkout beside {__file__}")
     command = [sys.executable, "-u", program, "story", *(["--keep"] if args.keep else [])]
-    log.info("%s", pipeline([command], env=program_environment(settings), sink=lambda chunk: say(chunk.decode(), end="")).strip())
+    log.info("%s", pipeline([command], env=settings.env, sink=lambda chunk: say(chunk.decode(), end="")).strip())
     return DONE
 
 

@@ -1379,7 +1379,7 @@ def test_names_for_other_programs_are_passed_on_and_the_environment_beats_them(t
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("PGAPPNAME", "env"), ("DB_PASSWORD", "mine"), ("DATABASE_URL_FILE", "/x")):
             patch.setenv(name, value)
-        env = backup_system.program_environment(found)
+        env = found.env
     assert [env.get(name) for name in ("PGSSLMODE", "RCLONE_CONFIG", "AWS_SECRET_ACCESS_KEY", "GNUPGHOME",
                                        "PGAPPNAME")] == [
         "require", "/r", "abcdefgh", "/g", "env"]
@@ -1517,8 +1517,7 @@ def changing_role(server: Server) -> Iterator[str]:
 
 def reached_as(settings: "backup_system.Settings", folder: Path) -> str:
     """Log in with the tool's own code and return the user that the server sees."""
-    env = backup_system.program_environment(settings)
-    return backup_system.find_server(settings.connection, settings, env, folder).facts["user"]
+    return backup_system.find_server(settings.connection, settings, folder).facts["user"]
 
 
 def test_odd_passwords_log_in_on_the_real_server(server: Server, changing_role: str, tmp_path: Path) -> None:
@@ -10059,7 +10058,7 @@ def page_text(app: App, patch: pytest.MonkeyPatch, offsite: list[dict] | None = 
     patch.setattr(backup_system, "HERE", Path("/opt/arrivapp-backup"))
     patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(250e9, 171e9, 79e9))
     settings = backup_system.Settings(backup_dir=app.backup_dir, app_dir=app.root)
-    known, entries = backup_system.catalog(app.backup_dir, ""), list(backup_system.read_journal(app.backup_dir))
+    known, entries = backup_system.catalog(backup_system.load_settings({}, app.env_file)), list(backup_system.read_journal(app.backup_dir))
     facts = backup_system.status_facts(settings, max_age, known=known) | {"host": "school"} | more
     if offsite:
         facts["offsite"] = offsite
