@@ -3050,7 +3050,7 @@ def test_a_signal_stops_the_children_and_removes_what_was_begun(name: str, code:
     process = start_held(app, held)
     assert len(session_members(process.pid)) > 2 and debris(app)
     process.send_signal(signal.Signals[name])
-    result = finish(process, timeout=5)
+    result = finish(process, timeout=8)
     assert result.code == code and name in result.err, result
     assert (session_members(process.pid), debris(app), archives(app)) == ([], [], [])
     waiting = start_held(app, held)
@@ -3059,7 +3059,7 @@ def test_a_signal_stops_the_children_and_removes_what_was_begun(name: str, code:
     until(lambda: any(os.path.realpath(fd).endswith("/.lock") for fd in glob.glob(f"/proc/{second.pid}/fd/*")))
     for either in (second, waiting):  # the one that only waits for the lock obeys too
         either.send_signal(signal.Signals[name])
-        assert finish(either, timeout=5).code == code
+        assert finish(either, timeout=8).code == code
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(app: App, held: Path, fake: Callable) -> None:
@@ -3089,7 +3089,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(app: App, held: Path, fake:
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert finish(process, timeout=3).code == 130
+    assert finish(process, timeout=8).code == 130
     assert (session_members(process.pid), debris(app)) == ([], [])
 
 
