@@ -491,10 +491,7 @@ def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
 
 
 def parse_layer(layer: Mapping[str, str], origin: str, problems: list[str]) -> dict[str, Any]:
-    """Parse one source of settings; a secret may stand in a file of its own, and other names are passed over.
-
-    Empty values are left out, except where empty means 'off'.
-    """
+    """Parse one source of settings, with its files of secrets. An empty value counts only where it means 'off'."""
     parsed: dict[str, Any] = {}
     for given, text in layer.items():
         name = SECRET_FILES.get(given, given)
@@ -613,10 +610,7 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def _pump(routes: Mapping[int, Callable[[bytes], object]], stall: float, limit: float, name: str) -> None:
-    """Read every descriptor to its end and hand each chunk on.
-
-    Raise BackupError when none gives a byte for `stall` seconds, or the whole takes `limit` (0: for ever).
-    """
+    """Hand on what all descriptors give. Raise BackupError after `stall` silent seconds or `limit` in all; 0: never."""
     started = moved = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for descriptor, take in routes.items():
@@ -757,10 +751,8 @@ def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
         try:
             yield Psql(process, words)
         finally:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)  # a psql whose input ended ends by itself
+                process.communicate(timeout=0.5)  # a psql whose input ended ends by itself
             _stop([process])
             process.stdout.close()
 
@@ -783,15 +775,12 @@ POSTGRES_PLACES = (
 
 
 def postgres_programs(name: str, settings: Settings) -> list[Path]:
-    """List the PostgreSQL programs of a name, most wanted first: PG_BIN_DIR alone, else PATH and the usual places.
-
-    Debian's /usr/bin/pg_dump is a Perl wrapper that chooses a version by its own rules: passed over for the real ones.
-    """
+    """List the PostgreSQL programs of a name, most wanted first: PG_BIN_DIR alone, else PATH and the usual places."""
     places = [Path(place) for place in settings.env["PATH"].split(":")]
     places += [found for pattern in POSTGRES_PLACES for found in sorted(Path("/").glob(pattern), reverse=True)]
-    wanted = [settings.pg_bin_dir] if settings.pg_bin_dir else dict.fromkeys(places)
-    programs = [Path(program) for place in wanted if (program := shutil.which(place / name))]
-    return [path for path in programs if path.resolve().name != "pg_wrapper"]
+    programs = [place / name for place in ([settings.pg_bin_dir] if settings.pg_bin_dir else dict.fromkeys(places))]
+    # Debian's /usr/bin/pg_dump is a Perl wrapper that chooses a version by its own rules.
+    return [path for path in programs if shutil.which(path) and path.resolve().name != "pg_wrapper"]
 
 
 @functools.lru_cache(maxsize=None)
@@ -812,10 +801,7 @@ def install_advice(major: int) -> str:
 
 
 def postgres_program(name: str, major: int, settings: Settings, connection: Connection) -> Path:
-    """Choose a PostgreSQL program of exactly the server's major, or raise BackupError.
-
-    An older pg_dump refuses, and a newer pg_restore emits settings that an older server does not know.
-    """
+    """Choose a program of the server's major: an older pg_dump refuses, a newer pg_restore emits unknown settings."""
     majors = {path: program_version(path)[0] for path in postgres_programs(name, settings)}
     for path, found in majors.items():
         if found == major:
@@ -878,11 +864,10 @@ def postgres_failure(error: ProgramError, connection: Connection) -> BackupError
     """Turn a program's failure into one line: program, reason, where, next step."""
     lines = re.findall(r"^.*(?:FATAL|ERROR|error:|failed|closed the connection).*", error.stderr, re.MULTILINE)
     last = dict.fromkeys(re.sub(r"^\s*(?:\w+: (?:error|detail): )?", "", line) for line in lines[-2:])
-    reason = "; ".join(last) or str(error).partition(": ")[2] or str(error)
+    reason = "; ".join(last) if last and error.returncode > 0 else str(error).partition(" ")[2]
     known = (text for pattern, text in ADVICE.items() if re.search(pattern, error.stderr))
     advice = next(known, "look it up in BACKUP_README.md, Troubleshooting")
-    ended = f" (killed by {signal.Signals(-error.returncode).name})" if error.returncode < 0 else ""
-    return BackupError(f"{error.program}{ended}: {printable(reason)} ({connection}). Next: {advice}")
+    return BackupError(f"{error.program}: {printable(reason)} ({connection}). Next: {advice}")
 
 
 @contextlib.contextmanager
