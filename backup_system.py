@@ -254,7 +254,7 @@ def each(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return parse_parts
 
 
-PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"  # 1 to 65535
 NOT_CLIMBING = r"(?!(?:.*/)?\.\.(?:/|$))"  # no part of the path that follows is ..
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
@@ -314,9 +314,10 @@ class Recipients(NamedTuple):
 
 
 RECIPIENT_FORM = "must be age:age1... (never the secret key) or gpg:FINGERPRINT (all 40 digits), or several with commas"
+FINGERPRINT = "(?:[0-9A-Fa-f] *){40}|(?:[0-9A-Fa-f] *){64}"  # 64 digits: a key of version 5
 RECIPIENTS = {
     "age": each(matching("age1[0-9a-z]{8,}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]{32,}", RECIPIENT_FORM)),
-    "gpg": each(matching("(?:[0-9A-Fa-f] *){40}", RECIPIENT_FORM, lambda text: text.replace(" ", "").upper())),
+    "gpg": each(matching(FINGERPRINT, RECIPIENT_FORM, lambda text: text.replace(" ", "").upper())),
 }
 
 
@@ -552,8 +553,7 @@ def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
         layers.insert(0, parse_layer(found, str(application), problems))
     if problems:
         raise UsageError("\n".join(problems))
-    passed_on = {name: value for name, value in from_file.items() if PASSED_ON.match(name)}
-    passed_on |= {name: value for name, value in os.environ.items() if PASSED_ON.match(name)}
+    passed_on = {name: value for name, value in {**from_file, **os.environ}.items() if PASSED_ON.match(name)}
     secret_values = {value for name, value in passed_on.items() if re.search("PASSWORD|SECRET|TOKEN|KEY|_PASS$", name)}
     given = [layer[name] for layer in layers for name in SECRETS if name in layer]
     secret_values |= {value.password if isinstance(value, Connection) else value for value in given}
@@ -572,22 +572,17 @@ LAST_WORDS = 16384  # bytes of stderr kept per program
 GRACE_SECONDS = 10  # between SIGTERM and SIGKILL
 
 
-@functools.lru_cache(maxsize=None)
-def _death_wish() -> tuple[str, ...]:
-    """Give the command prefix that ends a child when we are killed with -9 (PR_SET_PDEATHSIG; Linux)."""
-    program = shutil.which("setpriv") if sys.platform == "linux" else None
-    known = program and Path(program).resolve().name == "setpriv"  # busybox's knows no --pdeathsig
-    return (program, "--pdeathsig", "TERM", "--") if program and known else ()
-
-
 def _start(command: Sequence[str | Path], **popen: Any) -> subprocess.Popen[bytes]:
     """Start one program in a process group of its own, so that ^C reaches it only through us. For the three below."""
     argv = [str(part) for part in command]
     log.debug("run: %s", shlex.join(argv))
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    if setpriv and Path(setpriv).resolve().name == "setpriv":  # busybox's knows no --pdeathsig
+        argv = [setpriv, "--pdeathsig", "TERM", "--", *argv]  # so that it ends with us when we are killed with -9
     try:
-        return subprocess.Popen([*_death_wish(), *argv], process_group=0, **popen)
+        return subprocess.Popen(argv, process_group=0, **popen)
     except FileNotFoundError:
-        raise BackupError(f"the program {argv[0]} is not there: install it, or correct PATH") from None
+        raise BackupError(f"the program {command[0]} is not there: install it, or correct PATH") from None
 
 
 def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
