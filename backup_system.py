@@ -74,13 +74,15 @@ HERE = Path(__file__).resolve().parent
 MARKER = ".arrivapp-backups"
 DEFAULT_BACKUP_DIR = Path("/var/backups/arrivapp")
 KINDS = ("database", "roles", "qr_codes", "files")
-STEMS = {"database": "arrivapp_db", "roles": "arrivapp_roles", "qr_codes": "qr_codes", "files": "config"}  # of archives' names
+# How the names of archives begin
+STEMS = {"database": "arrivapp_db", "roles": "arrivapp_roles", "qr_codes": "qr_codes", "files": "config"}
 DIRECTORIES = {"database": "database", "roles": "database", "qr_codes": "qr_codes", "files": "files"}
 MIB = 1 << 20
 ID_FORMAT = "%Y%m%dT%H%M%SZ"  # of a backup set: the UTC second of its start
 MAX_AGE_HOURS = 30  # of the newest complete set: a night and a morning
 
 DONE, FAILED, USAGE, PARTLY, DAMAGE, LOCKED = range(6)
+GRAVITY = (DONE, LOCKED, PARTLY, USAGE, FAILED, DAMAGE, *range(129, 256))  # the gravest last, 128 + n: signal n
 
 log = logging.getLogger("arrivapp-backup")
 
@@ -115,13 +117,12 @@ class ProgramError(BackupError):
 
     def __init__(self, program: str, returncode: int, stderr: str) -> None:
         self.program, self.returncode, self.stderr = program, returncode, stderr.strip()
+        ended = f"failed with exit code {returncode}"
         if returncode < 0:
             ended = f"was killed by {signal.Signals(-returncode).name}"
             ended += " (out of memory?)" if returncode == -signal.SIGKILL else ""
-        else:
-            ended = f"failed with exit code {returncode}"
-        words = [line for line in self.stderr.splitlines() if line.strip()]
-        super().__init__(f"{program} {ended}" + (f": {words[-1].strip()}" if words else ""))
+        last = self.stderr.rpartition("\n")[2].strip()
+        super().__init__(f"{program} {ended}" + (f": {last}" if last else ""))
 
 
 class Stopped(BaseException):
@@ -141,7 +142,7 @@ class Report:
     made: list[Any] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
-    run: str = field(default_factory=lambda: str(uuid.uuid4()))  # this run's name, in the journal and for the dead-man ping
+    run: str = field(default_factory=lambda: str(uuid.uuid4()))  # this run's name, in the journal and for the ping
     whole: bool = False  # a backup of every kind, which the dead-man ping waits for
 
     def problem(self, message: str, code: int = PARTLY) -> None:
@@ -151,10 +152,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Give the gravest code: a signal before damage before failure before partly done; a held lock alone is its own."""
-        codes = {code for code, _ in self.problems}
-        ended = max(codes, default=DONE)
-        return ended if ended > 128 else next((code for code in (DAMAGE, FAILED, USAGE, PARTLY) if code in codes), ended)
+        """Give the gravest code."""
+        return max((code for code, _ in self.problems), key=GRAVITY.index, default=DONE)
 
 
 def human_size(size: float) -> str:
@@ -226,122 +225,85 @@ class Connection:
     password: str = field(default="", repr=False)
     options: tuple[tuple[str, str], ...] = ()  # libpq variables from the URL's query, e.g. ("PGSSLMODE", "require")
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Give the environment variables by which libpq is told."""
+        return {"PGHOST": self.host, "PGPORT": self.port, "PGUSER": self.user, "PGDATABASE": self.dbname}
+
     def __str__(self) -> str:
         """Name it for a message, with what libpq will fill in."""
-        name = {key: getattr(self, key) or os.environ.get("PG" + key.upper(), "") or "default" for key in ("host", "port", "user")}
-        database = self.dbname or os.environ.get("PGDATABASE", "") or "default"
-        return f"host {name['host']}, port {name['port']}, user {name['user']}, database {printable(database)}"
+        shown = [text or os.environ.get(name) or "default" for name, text in self.variables.items()]
+        return "host {}, port {}, user {}, database {}".format(*map(printable, shown))
 
 
+def matching(pattern: str, complaint: str, made: Callable[[str], Any] = str) -> Callable[[str], Any]:
+    """Make the parser of a setting: its whole text must match `pattern`, and `made` gives the value."""
+    def parse(text: str) -> Any:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(complaint)
+        return made(text)
+
+    return parse
+
+
+def each(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Make the parser of a list with commas between, each part of which `parse` reads."""
+    def parse_parts(text: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+
+    return parse_parts
+
+
+PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"  # 1 to 65535
+NOT_CLIMBING = r"(?!(?:.*/)?\.\.(?:/|$))"  # no part of the path that follows is ..
+CONTROL = re.compile(r"[\0-\x1f\x7f]")
+
+parse_path = matching("/.*", "must be an absolute path", Path)  # cron and systemd start us in another directory
+parse_port = matching(PORT, "must be a whole number from 1 to 65535", int)
+parse_number = matching("[0-9]{1,9}", "must be a whole number from 0 to 999999999", int)
+parse_yes_no = matching("yes|no", "must be yes or no", lambda text: text == "yes")
+parse_names = each(matching(f"(?!/){NOT_CLIMBING}.+", "must be paths inside APP_DIR, relative to it"))
+parse_prom_file = matching(r"/.*[^/]\.prom", "must be an absolute path that ends in .prom, for node_exporter", Path)
+# The address of a webhook or a ping: who knows it can write there.
+parse_web_url = matching(
+    rf'(?a)https?://(?:[\w.-]+|\[[\w:.]+\])(?::{PORT})?(?:[/?][!-"$-~]*)?',
+    "must be https://HOST/... or http://HOST/..., with no user, space or # in it",
+)
+# sendmail also takes the bare name of a user of this machine.
+parse_addresses = each(matching(r"(?a)(?!-)[\w.+'%=/~&-]+(?:@[\w.-]+)?", "must be e-mail addresses, with commas"))
+# rclone's remote:path. No connection strings: they would show secrets in argv.
+parse_remote = matching(rf":?\w[\w.+@ -]*:{NOT_CLIMBING}[^:]+", "must be remote:path, or several with commas between")
+
+DATABASE_URL = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
+    rf"(?P<host>\[[^\]/?#@]*\]|[^][:/?#@,]*)(?::(?P<port>{PORT})?)?(?:/(?P<dbname>[^?#@]*))?(?:\?(?P<query>[^#@]*))?"
+)
 # libpq's parameters that a URL's query may carry, by the environment variable that says the same
 # (https://www.postgresql.org/docs/15/libpq-envars.html).
 URL_OPTIONS = {
-    **{name: f"PG{name.upper()}" for name in ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "gssencmode", "options", "connect_timeout")},
-    "application_name": "PGAPPNAME", "channel_binding": "PGCHANNELBINDING", "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL", "gssencmode": "PGGSSENCMODE", "channel_binding": "PGCHANNELBINDING", "options": "PGOPTIONS",
+    "connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
 }  # fmt: skip
 
 
 def parse_database_url(url: str) -> Connection:
     """Read postgresql://user:password@host:port/database?sslmode=... . Raise ValueError, never showing the password."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-    except ValueError:
-        raise ValueError("cannot be read as a URL") from None  # the original words may hold the password
-    if parts.scheme.split("+")[0] not in ("postgresql", "postgres"):
-        raise ValueError("must start with postgresql://")
-    if parts.fragment:
-        raise ValueError("holds a bare '#' (write @ / ? # in the password as %40 %2F %3F %23)")
-    userinfo, _, address = parts.netloc.rpartition("@")
-    user, _, password = userinfo.partition(":")
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", address, re.DOTALL)
-    if not found or "@" in parts.path + parts.query:
-        raise ValueError("cannot be read (write @ / ? # in the password as %40 %2F %3F %23)")
-    host, port = found.groups()
-    query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
-    host, port = query.pop("host", host.strip("[]")), query.pop("port", port or "")
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError("has a port that is no port (write @ / ? # in the password as %40 %2F %3F %23)")
-    if "," in host:
-        raise ValueError("names several hosts: give the one to back up from")
-    unknown = sorted(set(query) - set(URL_OPTIONS))
+    found = DATABASE_URL.fullmatch(url)
+    if not found:
+        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/NAME (write % @ / ? # as %25 %40 %2F %3F %23)")
+    texts = found.groupdict("")
+    query = dict(urllib.parse.parse_qsl(texts.pop("query"), keep_blank_values=True))
+    parts = {name: urllib.parse.unquote(text) for name, text in texts.items()}
+    parts["host"] = parts["host"].strip("[]")
+    parts |= {name: query.pop(name) for name in ("host", "port") if name in query}
+    unknown = sorted(query.keys() - URL_OPTIONS.keys())
     if unknown:
         raise ValueError(f"has a parameter that is not known: {', '.join(unknown)}")
-    texts = [urllib.parse.unquote(text) for text in (host, port, parts.path[1:], user, password)]
-    if re.search(r"[\0-\x1f\x7f]", "".join([*texts, *query.values()])):
+    if CONTROL.search("".join([*parts.values(), *query.values()])):
         raise ValueError("holds a line break or control character, which no password file takes")
-    return Connection(*texts, tuple((URL_OPTIONS[key], value) for key, value in query.items()))
-
-
-def parse_path(text: str) -> Path:
-    """Read an absolute path; cron and systemd start us in another directory than a shell."""
-    path = Path(text).expanduser()
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path")
-    return path
-
-
-def parse_metrics_file(text: str) -> Path:
-    """Read the path of the metrics file."""
-    path = parse_path(text)
-    if path.suffix != ".prom":
-        raise ValueError("must end in .prom: node_exporter reads no other file")
-    return path
-
-
-def parse_number(text: str, low: int = 0, high: int = 10**9) -> int:
-    """Read a whole number within bounds."""
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-        raise ValueError(f"must be a whole number from {low} to {high}")
-    return int(text)
-
-
-def one_of(answers: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Make the parser of a setting that knows only these words."""
-    def parse(text: str) -> Any:
-        if text.lower() not in answers:
-            raise ValueError(f"must be one of: {', '.join(answers)}")
-        return answers[text.lower()]
-
-    return parse
-
-
-YES_NO = one_of({"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False, "1": True, "0": False})
-LOG_LEVELS = one_of({name.lower(): name for name in ("DEBUG", "INFO", "WARNING", "ERROR")})
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list of paths relative to APP_DIR."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    outside = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
-    if outside:
-        raise ValueError(f"must be paths inside APP_DIR, relative to it: {', '.join(outside)}")
-    return names
-
-
-def parse_web_url(text: str) -> str:
-    """Read the address of a webhook or a ping. Raise ValueError, never showing it: who knows it can write there."""
-    try:
-        parts = urllib.parse.urlsplit(text)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its own words may show the address
-        known = False
-    if not known or "@" in parts.netloc or parts.fragment or not re.fullmatch("[!-~]+", text):
-        raise ValueError("must be https://HOST/... or http://HOST/..., with no user, space or # in it")
-    return text
-
-
-def parse_addresses(text: str) -> tuple[str, ...]:
-    """Read e-mail addresses, separated by commas; sendmail also takes the bare name of a user of this machine."""
-    addresses = tuple(address.strip() for address in text.split(",") if address.strip())
-    wrong = [address for address in addresses if not re.fullmatch(r"(?!-)[\w.+'%=/~&-]+(@[\w.-]+)?", address, re.ASCII)]
-    if wrong or not addresses:
-        raise ValueError(f"holds what is no e-mail address: {names_shown(wrong)}")
-    return addresses
-
-
-def parse_command(text: str) -> tuple[str, ...]:
-    """Split a command into words as a shell would; no shell ever runs it."""
-    return tuple(shlex.split(text))
+    return Connection(**parts, options=tuple((URL_OPTIONS[name], value) for name, value in query.items()))
 
 
 class Recipients(NamedTuple):
@@ -351,40 +313,24 @@ class Recipients(NamedTuple):
     keys: tuple[str, ...]
 
 
-RECIPIENT = {"age": r"age1[0-9a-z]{8,}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]{32,}", "gpg": r"[0-9A-F]{40}|[0-9A-F]{64}"}
+RECIPIENT_FORM = "must be age:age1... (never the secret key) or gpg:FINGERPRINT (all 40 digits), or several with commas"
+FINGERPRINT = "(?:[0-9A-Fa-f] *){40}|(?:[0-9A-Fa-f] *){64}"  # 64 digits: a key of version 5
+RECIPIENTS = {
+    "age": each(matching("age1[0-9a-z]{8,}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]{32,}", RECIPIENT_FORM)),
+    "gpg": each(matching(FINGERPRINT, RECIPIENT_FORM, lambda text: text.replace(" ", "").upper())),
+}
 
 
 def parse_encrypt_to(text: str) -> Recipients:
     """Read age:RECIPIENT,... or gpg:FINGERPRINT,... ; a fingerprint may have spaces, as gpg shows it."""
-    method, _, rest = text.partition(":")
-    if "SECRET-KEY" in text.upper():
-        raise ValueError("holds a secret key: give the public one, which begins with age1, and take this one off the server")
-    keys = tuple(re.sub(r"\s", "", key).upper() if method == "gpg" else key.strip() for key in rest.split(","))
-    if method not in RECIPIENT or not all(re.fullmatch(RECIPIENT[method], key) for key in keys):
-        raise ValueError("must be age:RECIPIENT (age1...) or gpg:FINGERPRINT (all 40 digits: gpg --fingerprint); several are separated by commas")
-    return Recipients(method, keys)
-
-
-def parse_signing_key(text: str) -> str:
-    """Read a key that nobody guesses."""
-    if len(text) < 32:
-        raise ValueError("must have at least 32 characters: openssl rand -hex 32")
-    return text
-
-
-def parse_remotes(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list of rclone's remote:path. No connection strings: they would show secrets in argv."""
-    remotes = tuple(dict.fromkeys(name.strip().rstrip("/") for name in text.split(",") if name.strip()))
-    wrong = [name for name in remotes if not re.fullmatch(r":?\w[\w.+@ -]*:[^:]+", name) or ".." in name.split("/")]
-    if wrong:
-        raise ValueError(f"must be remote:path, or several with commas between; this is none: {', '.join(wrong)}")
-    return remotes
-
-
+    method, _, keys = text.partition(":")
+    if method not in RECIPIENTS:
+        raise ValueError(RECIPIENT_FORM)
+    return Recipients(method, RECIPIENTS[method](keys))
 
 
 def setting(parse: Callable[[str], Any], default: Any, *, secret: bool = False, off: Any = None) -> Any:
-    """Declare a setting; its name is the field's in capitals. `off`: what an empty value means, where it means something."""
+    """Declare a setting; its name is the field's in capitals. `off`: what an empty value means, if anything."""
     return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret, "off": off})
 
 
@@ -395,14 +341,14 @@ class Settings:
     app_dir: Path = setting(parse_path, HERE)
     backup_dir: Path = setting(parse_path, DEFAULT_BACKUP_DIR)
     log_dir: Path = setting(parse_path, Path("/var/log/arrivapp"))
-    log_level: str = setting(LOG_LEVELS, "INFO")
+    log_level: str = setting(matching("DEBUG|INFO|WARNING|ERROR", "must be DEBUG, INFO, WARNING or ERROR"), "INFO")
     work_dir: Path | None = setting(parse_path, None)
     qr_codes_dir: str = setting(str, "qr_codes", off="")
     config_files: tuple[str, ...] = setting(
         parse_names, ("app/core/config.py", ".env", "requirements.txt", "docker-compose.yml"), off=()
     )
     db_host: str = setting(str, "")
-    db_port: int = setting(functools.partial(parse_number, low=1, high=65535), 0)
+    db_port: int = setting(parse_port, 0)
     db_name: str = setting(str, "")
     db_user: str = setting(str, "")
     db_password: str = setting(str, "", secret=True)
@@ -411,7 +357,7 @@ class Settings:
     drill_database_url: Connection | None = setting(parse_database_url, None, secret=True)
     qr_codes_query: str = setting(str, "SELECT qr_code_path FROM students WHERE qr_code_path <> ''", off="")
     pg_bin_dir: Path | None = setting(parse_path, None)
-    role_passwords: bool = setting(YES_NO, False)
+    role_passwords: bool = setting(parse_yes_no, False)
     daily_retention: int = setting(parse_number, 7)
     weekly_retention: int = setting(parse_number, 30)
     monthly_retention: int = setting(parse_number, 365)
@@ -422,26 +368,26 @@ class Settings:
     stall_seconds: int = setting(parse_number, 600)
     fingerprint_seconds: int = setting(parse_number, 60)
     restore_seconds: int = setting(parse_number, 0)
-    metrics_file: Path | None = setting(parse_metrics_file, None)
+    metrics_file: Path | None = setting(parse_prom_file, None)
     status_page: Path | None = setting(parse_path, None)
-    alert_on: str = setting(one_of({"failure": "failure", "always": "always"}), "failure")
+    alert_on: str = setting(matching("failure|always", "must be failure or always"), "failure")
     alert_webhook_url: str = setting(parse_web_url, "", secret=True)
     alert_email_to: tuple[str, ...] = setting(parse_addresses, ())
     alert_email_from: tuple[str, ...] = setting(parse_addresses, ())
     smtp_host: str = setting(str, "")
-    smtp_port: int = setting(functools.partial(parse_number, low=1, high=65535), 0)
-    smtp_tls: str = setting(one_of({"starttls": "starttls", "tls": "tls", "no": "no"}), "starttls")
+    smtp_port: int = setting(parse_port, 0)
+    smtp_tls: str = setting(matching("starttls|tls|no", "must be starttls, tls or no"), "starttls")
     smtp_user: str = setting(str, "")
     smtp_password: str = setting(str, "", secret=True)
     healthcheck_url: str = setting(parse_web_url, "", secret=True)
-    notify_command: tuple[str, ...] = setting(parse_command, ())
+    notify_command: Sequence[str] = setting(shlex.split, ())  # no shell ever runs it
     encrypt_to: Recipients | None = setting(parse_encrypt_to, None)
     decrypt_identity_file: Path | None = setting(parse_path, None)
-    signing_key: str = setting(parse_signing_key, "", secret=True)
-    offsite_remotes: tuple[str, ...] = setting(parse_remotes, ())
+    signing_key: str = setting(matching(".{32,}", "must have at least 32 characters"), "", secret=True)
+    offsite_remotes: tuple[str, ...] = setting(each(lambda text: parse_remote(text).rstrip("/")), ())
     offsite_keep_days: int = setting(parse_number, 35)
     offsite_seconds: int = setting(parse_number, 14400)
-    offsite_cleanup: bool = setting(YES_NO, False)
+    offsite_cleanup: bool = setting(parse_yes_no, False)
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
@@ -461,11 +407,12 @@ class Settings:
 
     @functools.cached_property
     def env(self) -> Mapping[str, str]:
-        """Give the environment for the programs we start: cron's PATH made usable, English messages, none of our secrets."""
+        """Give the environment for the programs we start: cron's PATH made usable, English, none of our secrets."""
         secret = {f.name.upper() for f in dataclasses.fields(self) if f.metadata.get("secret")}
-        env = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in secret} | self.passed_on
-        places = [*env.get("PATH", "").split(":"), "/usr/local/bin", "/usr/bin", "/bin", "/opt/homebrew/bin", "/usr/sbin", "/sbin"]
-        env["PATH"] = ":".join(dict.fromkeys(place for place in places if place))
+        env = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in secret}
+        env |= self.passed_on
+        places = f"{env.get('PATH', '')}:/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/usr/sbin:/sbin".split(":")
+        env["PATH"] = ":".join(dict.fromkeys(filter(None, places)))
         if not env.get("HOME") or not os.access(env["HOME"], os.X_OK):  # runuser keeps root's
             env["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
         return env | {"LC_ALL": "C", "LANGUAGE": "C"}
@@ -477,14 +424,15 @@ class Settings:
 
 FIELDS = {f.name.upper(): f for f in dataclasses.fields(Settings) if f.metadata}
 SECRETS = tuple(name for name, f in FIELDS.items() if f.metadata["secret"])
-CONNECTION_NAMES = {"DB_HOST": "host", "DB_PORT": "port", "DB_NAME": "dbname", "DB_USER": "user", "DB_PASSWORD": "password"}
-PASSED_PREFIXES = ("PG", "RCLONE_", "AWS_", "GNUPGHOME")
+SECRET_FILES = {f"{name}_FILE": name for name in SECRETS}
+CONNECTION_NAMES = {"DB_NAME": "dbname"} | {f"DB_{key.upper()}": key for key in ("host", "port", "user", "password")}
+PASSED_ON = re.compile("PG(?!_)|RCLONE_|AWS_|GNUPGHOME")  # the names that are for other programs begin so
 
 
-def parse_env_lines(text: str) -> Iterator[tuple[str, str | None, str]]:
-    """Yield (name, value, complaint) for each statement of a .env file, by python-dotenv's own parser, nothing expanded.
+def parse_env_lines(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, value, complaint) for each statement of a .env file; nothing is expanded.
 
-    The parser and not `dotenv_values`, because the latter drops a line with an unclosed quote and only logs it.
+    By python-dotenv's parser and not by `dotenv_values`, which drops a line with an unclosed quote and only logs it.
     """
     try:
         from dotenv.parser import parse_stream
@@ -496,19 +444,19 @@ def parse_env_lines(text: str) -> Iterator[tuple[str, str | None, str]]:
         raise UsageError("the Python package python-dotenv is missing: run ./setup_backup_automation.sh, "
                          "or apt install python3-dotenv, or pip install python-dotenv") from None  # fmt: skip
     for binding in parse_stream(io.StringIO(text)):
-        first = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
-        if binding.error:
-            yield "", None, f"line {first} cannot be read (is a quote unclosed?)"
-        elif binding.key is not None and binding.value is None:
-            yield binding.key, None, f"line {first}: {binding.key} has no '='"
-        elif binding.key is not None:
-            yield binding.key, binding.value, ""
+        statement = binding.original.string
+        first = binding.original.line + len(statement) - len(statement.lstrip("\n"))
+        complaint = f"line {first} cannot be read (is a quote unclosed?)" if binding.error else ""
+        if binding.key and binding.value is None:
+            complaint = f"line {first}: {binding.key} has no '='"
+        if binding.key or complaint:
+            yield binding.key or "", binding.value or "", complaint
 
 
 def check_private(path: Path) -> str:
     """Say what is wrong with the owner or mode of a file that holds secrets; '' where nothing is.
 
-    It must be ours, root's or the script owner's (who is trusted already); root alone may hand it to a group on purpose.
+    It must be ours, root's or the script owner's (who is trusted already); root alone may hand it to a group.
     """
     facts = path.stat()
     if facts.st_uid not in (os.geteuid(), 0, Path(__file__).stat().st_uid):
@@ -519,75 +467,43 @@ def check_private(path: Path) -> str:
     return ""
 
 
+def read_private(path: Path, called: str, problems: list[str]) -> str:
+    """Read a file that holds secrets; what is wrong with it goes to `problems`."""
+    try:
+        text, complaint = path.read_text(encoding="utf-8"), check_private(path)
+    except (OSError, UnicodeError) as error:
+        text, complaint = "", f"{path} cannot be read: {error}"
+    if complaint:
+        problems.append(f"{called} {complaint}")
+    return text
+
+
 def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
     """Read our settings file; every mistake goes to `problems`, by name."""
     values: dict[str, str] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        complaint = check_private(path)
-    except (OSError, UnicodeError) as error:
-        problems.append(f"cannot read the settings file {path}: {error}")
-        return values
-    if complaint:
-        problems.append(f"the settings file {complaint}")
-    for name, value, complaint in parse_env_lines(text):
-        passed = name.startswith(PASSED_PREFIXES) and not name.startswith("PG_")  # libpq has no such name: a slip
-        known = name in FIELDS or name.removesuffix("_FILE") in SECRETS or passed
+    for name, value, complaint in parse_env_lines(read_private(path, "the settings file", problems)):
+        values[name] = value
+        if not complaint and name not in FIELDS and name not in SECRET_FILES and not PASSED_ON.match(name):
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            complaint = f"unknown setting {printable(name)}" + (f" (did you mean {near[0]}?)" if near else "")
         if complaint:
             problems.append(f"{path}: {complaint}")
-        elif not known:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
-            problems.append(f"{path}: unknown setting {printable(name)}" + (f" (did you mean {near[0]}?)" if near else ""))
-        else:
-            values[name] = value or ""
     return values
 
 
-def open_secret_files(layer: Mapping[str, str], origin: str, problems: list[str]) -> dict[str, str]:
-    """Replace NAME_FILE by NAME with the file's content, for every secret of one source of settings."""
-    opened = dict(layer)
-    for name in SECRETS:
-        text = opened.pop(f"{name}_FILE", "")
-        if not text:
-            continue
-        if opened.get(name):
-            problems.append(f"{origin}: both {name} and {name}_FILE are set: keep one")
-        try:
-            complaint = check_private(Path(text))
-            opened[name] = Path(text).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeError) as error:
-            complaint = f"cannot be read: {error}"
-        if complaint:
-            problems.append(f"{origin}: {name}_FILE: {complaint}")
-    return opened
-
-
-def merge_connection(layers: Iterable[Mapping[str, Any]]) -> Connection:
-    """Work out the connection from parsed layers, weakest first; within one layer DB_* beats DATABASE_URL.
-
-    A URL replaces whatever is weaker, whole; and its password goes only with its own host and user, so that one
-    server's password is never sent to another.
-    """
-    result, from_url = Connection(), False
-    for layer in layers:
-        if layer.get("DATABASE_URL"):
-            result, from_url = layer["DATABASE_URL"], True
-        parts = {key: str(layer[name]) for name, key in CONNECTION_NAMES.items() if layer.get(name)}
-        moved = any(parts.get(key, getattr(result, key)) != getattr(result, key) for key in ("host", "user"))
-        if from_url and moved:
-            result, from_url = dataclasses.replace(result, password=""), False
-        result = dataclasses.replace(result, **parts)
-    return result
-
-
 def parse_layer(layer: Mapping[str, str], origin: str, problems: list[str]) -> dict[str, Any]:
-    """Parse one source of settings; empty values are left out, except where empty means 'off'."""
+    """Parse one source of settings, with its files of secrets. An empty value counts only where it means 'off'."""
     parsed: dict[str, Any] = {}
-    for name, text in layer.items():
+    for given, text in layer.items():
+        name = SECRET_FILES.get(given, given)
         if name not in FIELDS:
             continue
+        if text and name != given:
+            text = read_private(Path(text), f"{origin}: {given}:", problems).rstrip("\r\n")
+            if layer.get(name):
+                problems.append(f"{origin}: both {name} and {given} are set: keep one")
         meta = FIELDS[name].metadata
-        if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        if CONTROL.search(text):
             problems.append(f"{origin}: {name} holds a line break or control character (is a quote unclosed?)")
         elif text:
             try:
@@ -600,6 +516,24 @@ def parse_layer(layer: Mapping[str, str], origin: str, problems: list[str]) -> d
     return parsed
 
 
+def merge_connection(layers: Iterable[Mapping[str, Any]]) -> Connection:
+    """Work out the connection from parsed layers, weakest first; within one layer DB_* beats DATABASE_URL.
+
+    A URL replaces whatever is weaker, whole; and its password goes only with its own host and user, so that one
+    server's password is never sent to another.
+    """
+    result, from_url = Connection(), False
+    for layer in layers:
+        if "DATABASE_URL" in layer:
+            result, from_url = layer["DATABASE_URL"], True
+        parts = {key: str(layer[name]) for name, key in CONNECTION_NAMES.items() if name in layer}
+        moved = any(parts.get(key, getattr(result, key)) != getattr(result, key) for key in ("host", "user"))
+        if from_url and moved:
+            result, from_url = dataclasses.replace(result, password=""), False
+        result = dataclasses.replace(result, **parts)
+    return result
+
+
 def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
     """Load flags > environment > our settings file > DATABASE_URL of the application's .env.
 
@@ -609,26 +543,25 @@ def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
     problems: list[str] = []
     path = env_file or HERE / ".env.backup"
     from_file = read_env_file(path, problems) if env_file or path.exists() else {}
-    names = {*FIELDS, *(f"{name}_FILE" for name in SECRETS)}
-    from_environment = {name: os.environ[name] for name in names if name in os.environ}
-    sources = [(str(path), from_file), ("environment", from_environment), ("command line", flags)]
-    layers = [parse_layer(open_secret_files(layer, origin, problems), origin, problems) for origin, layer in sources]
-    merged: dict[str, Any] = {name: value for layer in layers for name, value in layer.items()}
+    sources = [(str(path), from_file), ("environment", os.environ), ("command line", flags)]
+    layers = [parse_layer(layer, origin, problems) for origin, layer in sources]
+    merged = layers[0] | layers[1] | layers[2]
     application = merged.get("APP_DIR", HERE) / ".env"
     with contextlib.suppress(OSError, UnicodeError):
-        found = {name: value for name, value, _ in parse_env_lines(application.read_text("utf-8")) if name == "DATABASE_URL" and value}
+        lines = parse_env_lines(application.read_text("utf-8"))
+        found = {name: value for name, value, _ in lines if name == "DATABASE_URL"}
         layers.insert(0, parse_layer(found, str(application), problems))
     if problems:
         raise UsageError("\n".join(problems))
-    passed_on = {name: value for name, value in from_file.items() if name.startswith(PASSED_PREFIXES) and name not in FIELDS}
+    passed_on = {name: value for name, value in {**from_file, **os.environ}.items() if PASSED_ON.match(name)}
     secret_values = {value for name, value in passed_on.items() if re.search("PASSWORD|SECRET|TOKEN|KEY|_PASS$", name)}
-    secret_values |= {layer.get(name, "") for layer in layers for name in SECRETS} | {os.environ.get("PGPASSWORD", "")}
-    secret_values = {value.password if isinstance(value, Connection) else value for value in secret_values}
+    given = [layer[name] for layer in layers for name in SECRETS if name in layer]
+    secret_values |= {value.password if isinstance(value, Connection) else value for value in given}
     return Settings(
         **{name.lower(): value for name, value in merged.items()},
         connection=merge_connection(layers),
         env_file=path if from_file else None,
-        passed_on={name: value for name, value in passed_on.items() if name not in os.environ},
+        passed_on=passed_on,
         secret_values=tuple(sorted((value for value in secret_values if len(value) > 3), key=len, reverse=True)),
     )
 
@@ -639,22 +572,17 @@ LAST_WORDS = 16384  # bytes of stderr kept per program
 GRACE_SECONDS = 10  # between SIGTERM and SIGKILL
 
 
-@functools.lru_cache(maxsize=None)
-def _death_wish() -> tuple[str, ...]:
-    """Give the command prefix that ends a child when we are killed with -9 (PR_SET_PDEATHSIG; Linux with util-linux)."""
-    program = shutil.which("setpriv") if sys.platform == "linux" else None
-    known = program and Path(program).resolve().name == "setpriv"  # busybox's knows no --pdeathsig
-    return (program, "--pdeathsig", "TERM", "--") if program and known else ()
-
-
 def _start(command: Sequence[str | Path], **popen: Any) -> subprocess.Popen[bytes]:
     """Start one program in a process group of its own, so that ^C reaches it only through us. For the three below."""
     argv = [str(part) for part in command]
     log.debug("run: %s", shlex.join(argv))
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    if setpriv and Path(setpriv).resolve().name == "setpriv":  # busybox's knows no --pdeathsig
+        argv = [setpriv, "--pdeathsig", "TERM", "--", *argv]  # so that it ends with us when we are killed with -9
     try:
-        return subprocess.Popen([*_death_wish(), *argv], process_group=0, **popen)
+        return subprocess.Popen(argv, process_group=0, **popen)
     except FileNotFoundError:
-        raise BackupError(f"the program {argv[0]} is not there: install it, or correct PATH") from None
+        raise BackupError(f"the program {command[0]} is not there: install it, or correct PATH") from None
 
 
 def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
@@ -676,11 +604,8 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _pump(routes: Mapping[int, Callable[[bytes], object]], watched: int, stall: float, limit: float, name: str) -> None:
-    """Read every descriptor to its end and hand each chunk on.
-
-    Raise BackupError when `watched` gives no byte for `stall` seconds, or the whole takes `limit` (0: for ever).
-    """
+def _pump(routes: Mapping[int, Callable[[bytes], object]], stall: float, limit: float, name: str) -> None:
+    """Hand on what all descriptors give. Raise BackupError after `stall` silent seconds or `limit` in all; 0: never."""
     started = moved = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for descriptor, take in routes.items():
@@ -692,23 +617,20 @@ def _pump(routes: Mapping[int, Callable[[bytes], object]], watched: int, stall: 
                     key.data(chunk)
                 else:
                     selector.unregister(key.fd)
-                if key.fd == watched:
-                    moved = time.monotonic()
+                moved = time.monotonic()
             now = time.monotonic()
             if stall and now - moved > stall:
-                raise BackupError(f"{name} moved no byte for {stall:.0f} s (STALL_SECONDS) and was stopped: does the server or a disk hang?")
+                raise BackupError(f"{name} moved no byte for {stall:.0f} s (STALL_SECONDS) and was stopped: "
+                                  "does the server or a disk hang?")  # fmt: skip
             if limit and now - started > limit:
                 raise BackupError(f"{name} took longer than {limit:.0f} s and was stopped")
 
 
-def _raise_failure(processes: Sequence[subprocess.Popen[bytes]], names: Sequence[str], words: Sequence[bytes]) -> None:
-    """Raise ProgramError for the member of a pipeline that failed first: the cause, not the broken pipes around it."""
-    ended = zip(processes, names, words)
-    failed = [ProgramError(name, process.returncode, said.decode("utf-8", "replace")) for process, name, said in ended if process.returncode]
-    echoes = [e for e in failed if e.returncode == -signal.SIGPIPE or "Broken pipe" in e.stderr]
-    killed = [e for e in failed if e.returncode < 0 and e not in echoes]
-    for error in [*killed, *(e for e in failed if e not in echoes), *failed][:1]:
-        raise error
+def _blame(error: ProgramError) -> int:
+    """Rank a failed member of a pipeline: the cause comes before the broken pipes around it."""
+    if error.returncode == -signal.SIGPIPE or "Broken pipe" in error.stderr:
+        return 2
+    return 0 if error.returncode < 0 else 1
 
 
 def pipeline(
@@ -723,40 +645,41 @@ def pipeline(
     any exception, a signal's too, all of them are stopped first.
     """
     processes: list[subprocess.Popen[bytes]] = []
-    words = [bytearray() for _ in commands]
     names = [Path(command[0]).name for command in commands]
+    outputs = [subprocess.PIPE] * (len(commands) - 1) + [subprocess.PIPE if sink else stdout]
+    words = [bytearray() for _ in commands]
     upstream: Any = stdin
     try:
-        for position, command in enumerate(commands):
-            last = position == len(commands) - 1
-            out = stdout if last and sink is None else subprocess.PIPE
-            kept = () if names[position] == "gpg" else keep_fds  # its agent is a daemon that would keep them for ever
-            process = _start(command, stdin=upstream, stdout=out, stderr=subprocess.PIPE, env=env, pass_fds=kept)
+        for command, name, output in zip(commands, names, outputs):
+            kept = () if name == "gpg" else keep_fds  # its agent is a daemon that would keep them for ever
+            process = _start(command, stdin=upstream, stdout=output, stderr=subprocess.PIPE, env=env, pass_fds=kept)
             if processes:
                 upstream.close()  # or the one before would never see that its reader died
             processes.append(process)
             upstream = process.stdout
-        routes: dict[int, Callable[[bytes], object]] = {p.stderr.fileno(): said.extend for p, said in zip(processes, words)}
-        watched = upstream.fileno() if sink else -1
+        routes: dict[int, Callable[[bytes], object]] = {p.stderr.fileno(): w.extend for p, w in zip(processes, words)}
         if sink:
-            routes[watched] = sink
-        _pump(routes, watched, stall, limit, names[0])
+            routes[upstream.fileno()] = sink
+        _pump(routes, stall, limit, names[0])
         for process in processes:
             process.wait()
     finally:
         _stop(processes)
         for stream in (s for p in processes for s in (p.stdout, p.stderr) if s):
             stream.close()
-    words = [bytes(said[-LAST_WORDS:]) for said in words]
-    _raise_failure(processes, names, words)
-    return b"".join(words).decode("utf-8", "replace")
+    said = [word[-LAST_WORDS:].decode("utf-8", "replace") for word in words]
+    ended = zip(names, processes, said)
+    failed = [ProgramError(name, process.returncode, text) for name, process, text in ended if process.returncode]
+    if failed:
+        raise min(failed, key=_blame)
+    return "".join(said)
 
 
-def run(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, limit: float = 60, **options: Any) -> str:
+def run(command: Sequence[str | Path], *, env: Mapping[str, str], limit: float = 60, **options: Any) -> str:
     """Run one program and give its stdout. Raise ProgramError if it fails, BackupError after `limit` seconds."""
-    output: list[bytes] = []
-    pipeline([command], env=os.environ if env is None else env, sink=output.append, limit=limit, **options)
-    return b"".join(output).decode("utf-8", "replace")
+    output = bytearray()
+    pipeline([command], env=env, sink=output.extend, limit=limit, **options)
+    return output.decode("utf-8", "replace")
 
 
 class Psql:
@@ -770,7 +693,8 @@ class Psql:
         """Give the reason for which psql ended."""
         self._process.wait(GRACE_SECONDS)
         self._words.seek(0)
-        said = re.sub(r"^psql:<stdin>:\d+: ", "", self._words.read()[-LAST_WORDS:].decode("utf-8", "replace"), flags=re.MULTILINE)
+        said = self._words.read()[-LAST_WORDS:].decode("utf-8", "replace")
+        said = re.sub(r"^psql:<stdin>:\d+: ", "", said, flags=re.MULTILINE)
         errors = re.findall(r"^(?:ERROR|FATAL|psql: error).*", said, re.MULTILINE)
         return ProgramError("psql", self._process.returncode, "\n".join([said, *errors[-1:]]))
 
@@ -822,10 +746,8 @@ def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
         try:
             yield Psql(process, words)
         finally:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)  # a psql whose input ended ends by itself
+                process.communicate(timeout=0.5)  # a psql whose input ended ends by itself
             _stop([process])
             process.stdout.close()
 
@@ -841,26 +763,26 @@ def quote_text(text: str) -> str:
     return f" E'{escaped}'" if "\\" in text else f"'{escaped}'"
 
 
-POSTGRES_PLACES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/libpq/bin", "opt/homebrew/opt/postgresql@*/bin",
-                   "usr/local/opt/libpq/bin", "usr/local/opt/postgresql@*/bin", "Applications/Postgres.app/Contents/Versions/*/bin")  # fmt: skip
+POSTGRES_PLACES = (
+    "usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/libpq/bin", "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/opt/libpq/bin", "usr/local/opt/postgresql@*/bin", "Applications/Postgres.app/Contents/Versions/*/bin",
+)  # fmt: skip
 
 
 def postgres_programs(name: str, settings: Settings) -> list[Path]:
-    """List the executable PostgreSQL programs of a name, most wanted first: PG_BIN_DIR alone, else PATH and the usual places.
-
-    Debian's /usr/bin/pg_dump is a Perl wrapper that chooses a version by its own rules: passed over for the real ones.
-    """
+    """List the PostgreSQL programs of a name, most wanted first: PG_BIN_DIR alone, else PATH and the usual places."""
     places = [Path(place) for place in settings.env["PATH"].split(":")]
     places += [found for pattern in POSTGRES_PLACES for found in sorted(Path("/").glob(pattern), reverse=True)]
     programs = [place / name for place in ([settings.pg_bin_dir] if settings.pg_bin_dir else dict.fromkeys(places))]
-    return [path for path in programs if os.access(path, os.X_OK) and path.is_file() and path.resolve().name != "pg_wrapper"]
+    # Debian's /usr/bin/pg_dump is a Perl wrapper that chooses a version by its own rules.
+    return [path for path in programs if shutil.which(path) and path.resolve().name != "pg_wrapper"]
 
 
 @functools.lru_cache(maxsize=None)
 def program_version(path: Path) -> tuple[int, int]:
     """Ask a PostgreSQL program for its (major, minor) version; (0, 0) where it gives none."""
     try:
-        found = re.search(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?", run([path, "--version"], limit=20))
+        found = re.search(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?", run([path, "--version"], env=os.environ, limit=20))
     except (BackupError, OSError):
         return (0, 0)
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
@@ -874,15 +796,12 @@ def install_advice(major: int) -> str:
 
 
 def postgres_program(name: str, major: int, settings: Settings, connection: Connection) -> Path:
-    """Choose a PostgreSQL program of exactly the server's major; raise BackupError naming what there is and what to install.
-
-    An older pg_dump refuses, and a newer pg_restore emits settings that an older server does not know.
-    """
-    found = postgres_programs(name, settings)
-    for path in found:
-        if program_version(path)[0] == major:
+    """Choose a program of the server's major: an older pg_dump refuses, a newer pg_restore emits unknown settings."""
+    majors = {path: program_version(path)[0] for path in postgres_programs(name, settings)}
+    for path, found in majors.items():
+        if found == major:
             return path
-    have = ", ".join(f"{path} ({program_version(path)[0] or 'gives no version'})" for path in found) or "none"
+    have = ", ".join(f"{path} ({found or 'gives no version'})" for path, found in majors.items()) or "none"
     where = f" in PG_BIN_DIR={settings.pg_bin_dir}" if settings.pg_bin_dir else ""
     server = f"the server is PostgreSQL {major} ({connection}) and needs {name} {major}"
     raise BackupError(f"{server}; found{where}: {have}. Install it: {install_advice(major)}")
@@ -893,15 +812,13 @@ def postgres_environment(connection: Connection, env: Mapping[str, str], work: P
 
     Names travel here and never in argv, where a database called `-x` is an option and `a=b` a connection string.
     """
-    env = {name: value for name, value in env.items() if name != "PGCLIENTENCODING"}  # it would recode the dump
-    names = {"PGHOST": connection.host, "PGPORT": connection.port, "PGDATABASE": connection.dbname, "PGUSER": connection.user}
-    if any(names.values()):
+    ours = {name: text for name, text in connection.variables.items() if text}
+    env = {"PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "arrivapp-backup", **env, **ours, **dict(connection.options)}
+    env.pop("PGCLIENTENCODING", None)  # it would recode the dump
+    if ours:
         env.pop("PGSERVICE", None)  # a service file would beat the variables
     if connection.host:
         env.pop("PGHOSTADDR", None)
-    env |= {name: value for name, value in names.items() if value} | dict(connection.options)
-    env.setdefault("PGCONNECT_TIMEOUT", "10")
-    env.setdefault("PGAPPNAME", "arrivapp-backup")
     if connection.password:
         env.pop("PGPASSWORD", None)
         passfile = work / f"pgpass-{secrets.token_hex(4)}"
@@ -911,41 +828,41 @@ def postgres_environment(connection: Connection, env: Mapping[str, str], work: P
         return env | {"PGPASSFILE": str(passfile)}
     passfile = Path(env.get("PGPASSFILE") or Path(env["HOME"], ".pgpass"))
     if not env.get("PGPASSWORD") and passfile.exists() and passfile.stat().st_mode & 0o077:
-        raise BackupError(f"libpq ignores {passfile}, because others can read it: chmod 600 {shlex.quote(str(passfile))}")
+        private = shlex.join(["chmod", "600", str(passfile)])
+        raise BackupError(f"libpq ignores {passfile}, because others can read it: {private}")
     return env
 
 
 # What a PostgreSQL program says -> the next step. First match wins.
-ADVICE = (
-    (r"password authentication failed", "the user or the password is wrong: check DB_USER and DB_PASSWORD, or DATABASE_URL"),
-    (r"no password supplied", "the server wants a password: set DB_PASSWORD in .env.backup"),
-    (r"database \".*\" does not exist", "check DB_NAME; `psql -l` lists the databases there"),
-    (r"role \".*\" does not exist", "check DB_USER, or restore the roles first: restore --backup ID --only roles"),
-    (r"unsupported version|unrecognized configuration parameter", "a newer PostgreSQL made it: restore on a server of that major or newer"),
-    (r"no pg_hba.conf entry", "the server does not let this user in from here: add a line to its pg_hba.conf"),
-    (r"Connection refused|No such file or directory", "is PostgreSQL running there? Check DB_HOST and DB_PORT with pg_isready"),
-    (r"could not translate host name", "the name is not known: check DB_HOST and the network"),
-    (r"timeout expired", "nothing answers there: check DB_HOST, DB_PORT and the firewall"),
-    (r"starting up|shutting down|recovery mode", "the server is not ready yet: try again in a minute"),
-    (r"row-level security", "the backup role needs BYPASSRLS: ALTER ROLE ... BYPASSRLS"),
-    (r"out of shared memory|max_locks_per_transaction", "raise max_locks_per_transaction on the server (e.g. to 256) and restart it"),
-    (r"permission denied to create database", "the role needs CREATEDB, or set RESTORE_DATABASE_URL to one that has it"),
-    (r"permission denied|must be owner|must be superuser|must be member", "the role lacks a right: GRANT pg_read_all_data TO it for a backup, "
-     "or set RESTORE_DATABASE_URL to an administrator for a restore"),
-    (r"No space left", "the server's disk is full: free space there"),
-)  # fmt: skip
-TRANSIENT = r"starting up|shutting down|recovery mode|too many clients|Connection refused|Temporary failure in name|the database system is not"
+NOT_READY = "starting up|shutting down|recovery mode"
+ADVICE = {
+    "password authentication failed|no password": "check DB_USER and DB_PASSWORD, or DATABASE_URL, in .env.backup",
+    'database ".*" does not exist': "check DB_NAME; `psql -l` lists the databases there",
+    'role ".*" does not exist': "check DB_USER, or restore the roles first: restore --backup ID --only roles",
+    "unsupported version|unrecognized configuration": "a newer PostgreSQL made it: restore on that major or newer",
+    "no pg_hba.conf entry": "the server does not let this user in from here: add a line to its pg_hba.conf",
+    "Connection refused|No such file or directory|could not translate host name|timeout expired":
+        "is PostgreSQL running there? Check DB_HOST and DB_PORT with pg_isready, the network and the firewall",
+    NOT_READY: "the server is not ready yet: try again in a minute",
+    "row-level security": "the backup role needs BYPASSRLS: ALTER ROLE ... BYPASSRLS",
+    "shared memory|max_locks_per_transaction": "raise max_locks_per_transaction on the server (to 256) and restart it",
+    "permission denied to create database": "the role needs CREATEDB, or set RESTORE_DATABASE_URL to one that has it",
+    "permission denied|must be owner|must be superuser|must be member":
+        "GRANT pg_read_all_data TO it for a backup; set RESTORE_DATABASE_URL to an administrator for a restore",
+    "No space left": "the server's disk is full: free space there",
+}  # fmt: skip
+TRANSIENT = f"{NOT_READY}|too many clients|Connection refused|Temporary failure in name|the database system is not"
 RETRIES = (1.0, 2.0, 4.0)  # seconds between tries to reach a server that may be restarting
 
 
 def postgres_failure(error: ProgramError, connection: Connection) -> BackupError:
     """Turn a program's failure into one line: program, reason, where, next step."""
-    lines = [line.strip() for line in error.stderr.splitlines() if re.search(r"FATAL|ERROR|error:|failed|closed the connection", line)]
-    last = dict.fromkeys(re.sub(r"^\w+: (?:error|detail): ", "", line) for line in lines[-2:])
-    reason = "; ".join(last) or str(error).partition(": ")[2] or str(error)
-    advice = next((text for pattern, text in ADVICE if re.search(pattern, error.stderr)), "look it up in BACKUP_README.md, Troubleshooting")
-    ended = f" (killed by {signal.Signals(-error.returncode).name})" if error.returncode < 0 else ""
-    return BackupError(f"{error.program}{ended}: {printable(reason)} ({connection}). Next: {advice}")
+    lines = re.findall(r"^.*(?:FATAL|ERROR|error:|failed|closed the connection).*", error.stderr, re.MULTILINE)
+    last = dict.fromkeys(re.sub(r"^\s*(?:\w+: (?:error|detail): )?", "", line) for line in lines[-2:])
+    reason = "; ".join(last) if last and error.returncode > 0 else str(error).partition(" ")[2]
+    known = (text for pattern, text in ADVICE.items() if re.search(pattern, error.stderr))
+    advice = next(known, "look it up in BACKUP_README.md, Troubleshooting")
+    return BackupError(f"{error.program}: {printable(reason)} ({connection}). Next: {advice}")
 
 
 @contextlib.contextmanager
