@@ -3220,10 +3220,10 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
         except (BackupError, OSError) as error:
             if not all((backup_dir / f"{path}.json").exists() for path in good):
                 log.info("%s was removed by a cleanup while it was pushed", backup_set.id)
-                continue
-            if not isinstance(error, DamageError):
+            elif isinstance(error, DamageError):
+                report.problem(f"{remote.name}: {error}", DAMAGE)
+            else:
                 raise
-            report.problem(f"{remote.name}: {error}", DAMAGE)
             continue
         note["pushed"] += [*lacking, *(complete - known.keys())]
         if not backup_set.lacks(settings.kinds) and good.keys() == {*complete, *lacking}:
@@ -3254,7 +3254,7 @@ def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog
         for path in (path for path in there if not path.endswith(".json")):
             (work / path).parent.mkdir(exist_ok=True)
             (work / path).touch()
-            os.truncate(work / path, there[path]["Size"])
+            os.truncate(work / path, max(0, there[path]["Size"]))
         if there:
             rclone(remote, "copy", "--max-size=8Mi", "--include=/*/*.json", remote.name, work)
         said = [entry for entry in read_journal(settings.backup_dir) if entry.get("command") == "accept"]
@@ -3295,7 +3295,7 @@ def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: 
 
 # -- Alerts
 
-TRY_SECONDS = 10  # that a channel may take, a second try included
+TRY_SECONDS = 10  # that a channel may take, a second try included; systemd kills 30 s after it asked us to stop
 ALERT_LINES = 20  # of problems
 OUTCOMES = {DONE: "OK", PARTLY: "PARTLY DONE", DAMAGE: "found DAMAGE"}  # in a title; all else FAILED
 NEXT_COMMANDS = {FAILED: "check", USAGE: "check", DAMAGE: "list"}  # by exit code; all else status
@@ -3529,8 +3529,7 @@ def alert_people(settings: Settings, report: Report) -> None:
     channels = [channel for channel in channels if (report.whole if channel is PING else told)]
     if not channels:
         return
-    tries = 1 if code > 128 else 2  # systemd kills 30 s after it asked us to stop
-    failed = deliver(channels, settings, alert_of(settings, report, recovered), tries)
+    failed = deliver(channels, settings, alert_of(settings, report, recovered))
     sent = ", ".join(channel.name for channel in channels if channel not in failed)
     if sent:  # a fixed line, that systemd's notifier looks for; nothing that `-q` shows where all is well
         said = "alert sent" if code else "success reported"
@@ -3680,7 +3679,7 @@ TARGETS = {  # the runbook's recovery times; a drill must keep the lower one
     "files": ("Configuration", 5 * 60, "5 min"),
 }
 SIZE_STEPS = [figure * 10**power for power in range(21) for figure in (1, 2, 5)]
-TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, *(3600 * step for step in SIZE_STEPS)]
+TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, *(3600 * step for step in SIZE_STEPS)]
 
 
 def esc(text: object) -> str:
