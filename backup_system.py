@@ -3631,7 +3631,7 @@ header, section, .cards div { background: var(--card); border: 1px solid var(--l
 .good { color: var(--good) } .mild { color: var(--mild) } .warn { color: var(--warn) } .bad { color: var(--bad) }
 .blank { color: var(--line) } .soft, dt, th, figcaption { color: var(--soft) } .soft, dt { font-size: .9rem }
 h1 { font-size: 1.9rem; line-height: 1.2 } h1 small { display: block; font-size: .95rem; font-weight: 500 }
-h2 { font-size: 1.15rem; margin-bottom: 1rem } h2 + .soft { margin-top: -.7rem }
+h2 { font-size: 1.15rem; line-height: 1.3; margin-bottom: 1rem } h2 + .soft { margin-top: -.7rem }
 header > svg { float: left; width: 3.6rem; margin-right: 1.1rem } h1 + * { clear: both; padding-top: 1rem }
 p + *, ul + *, table + p { margin-top: .7rem } * + h2 { margin-top: 1.6rem } ul { padding-left: 1.2rem }
 code { font: .88em/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace }
@@ -3639,8 +3639,9 @@ code { font: .88em/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monosp
   grid-template-columns: repeat(auto-fit, minmax(min(var(--least), 100%), 1fr)) }
 .pair { --least: 26rem } section .pair { column-gap: 2.5rem } .cards { --least: 18rem }
 .months { --least: 8.4rem; column-gap: 1rem; margin: 1rem 0 1.25rem }
-.cards b { display: block; font-size: 1.2rem } .months svg { display: block; width: 100% }
-.months figcaption { font-weight: 600; font-size: .9rem; padding: 0 0 .35rem 12.5% }
+.cards div { padding: 1.1rem 1.5rem } .cards b { display: block; font-size: 1.2rem; line-height: 1.5 }
+.months svg { display: block; width: 100% } .months figcaption { font-weight: 600; font-size: .9rem;
+  padding: 0 0 .35rem 12.5% }
 .months text { font-size: 8.5px; fill: var(--soft); text-anchor: end }
 .legend { --least: 19rem; gap: .35rem 1rem; list-style: none; padding: 0; font-size: .9rem }
 .legend svg { width: 16px; vertical-align: -3px; margin-right: .45rem }
