@@ -3688,15 +3688,9 @@ def esc(text: object) -> str:
     return html.escape(printable(str(text)[:1000]))
 
 
-def day_text(moment: datetime.date) -> str:
-    """Write a day for people of every country: Tue 3 Mar 2026."""
-    return f"{moment:%a} {moment.day} {moment:%b} {moment:%Y}"
-
-
 def moment_text(moment: datetime.datetime) -> str:
-    """Write a moment in local time with its zone."""
-    local = moment.astimezone()
-    return f"{day_text(local)}, {local:%H:%M %Z}"
+    """Write a moment in local time with its zone, for people of every country: Tue 3 Mar 2026, 02:00 CET."""
+    return f"{moment.astimezone():%a %-d %b %Y, %H:%M %Z}"
 
 
 def seconds_text(seconds: float) -> str:
@@ -3749,7 +3743,7 @@ def calendar_month(year: int, month: int, states: Mapping[datetime.date, str]) -
                 state = states.get(day, "outside")
                 told.setdefault(state, []).append(str(number))
                 place = f'href="#{state}" x="{18 * column + 18}" y="{18 * row}"'
-                drawn.append(f"<use {place}><title>{day_text(day)}: {DAYS[state][2]}</title></use>")
+                drawn.append(f"<use {place}><title>{day:%a %-d %b %Y}: {DAYS[state][2]}</title></use>")
     title = f"{calendar.month_name[month]} {year}"
     label = "; ".join(f"{DAYS[state][2]}: {', '.join(told[state])}" for state in DAYS if state in told)
     return f"""<figure><figcaption>{title}</figcaption><svg viewBox="0 0 144 106" role="img"
@@ -3793,11 +3787,11 @@ def chart(
         labels += f'<span class="y" style="bottom:{100 * n / count:.0f}%">{text(step * n)}</span>'
     for n in range(5):
         day = (first + (last - first) * n / 4).astimezone()
-        labels += f'<span class="x" style="left:{25 * n}%">{day.day} {day:%b}<br>{day:%Y}</span>'
+        labels += f'<span class="x" style="left:{25 * n}%">{day:%-d %b<br>%Y}</span>'
     newest = text(points[-1][1])
     return f"""<figure class="plot"><figcaption>{title}<span>newest <b>{newest}</b></span></figcaption>
 <div class="area"><svg viewBox="0 0 1000 200" preserveAspectRatio="none" role="img">
-<title>{title}: {len(points)} sets since {day_text(points[0][0])}, newest {newest}, most {text(most)}</title>
+<title>{title}: {len(points)} sets since {points[0][0]:%-d %b %Y}, newest {newest}, most {text(most)}</title>
 <path class="ticks" d="{ticks}"/><path d="M{'L'.join(places)}"/>
 <path class="dots" d="{dots}"/></svg>{labels}</div></figure>"""
 
