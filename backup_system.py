@@ -3559,52 +3559,46 @@ def epoch(text: str | None) -> int:
     return int(datetime.datetime.fromisoformat(text).timestamp()) if text else 0
 
 
-def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, str]]:
-    """Yield from the status what Prometheus is to know: name, label, value (by label where there is one), meaning."""
+def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], str, str]]:
+    """Yield what Prometheus is to know: name, label, the place in the status (by label, if any), key there, meaning."""
     newest, runs, drill = facts.get("newest", {}), facts.get("runs", {}), facts.get("last_drill") or {}
-    def newest_by_kind(key: str) -> dict[str, Any]:
-        return {kind: entry.get(key) for kind, entry in newest.items()}
-
-    ended = {command: epoch(run["time"]) for command, run in runs.items()}
-    codes = {command: run["exit_code"] for command, run in runs.items()}
-    begun = {kind: epoch(when) for kind, when in newest_by_kind("time").items()}
-    rows, files = newest.get("database", {}).get("rows"), newest.get("qr_codes", {}).get("files")
-    yield "build_info", "version", {VERSION: 1}, "The version of the tool, as a label."
-    yield "healthy", "", facts["healthy"], "1 if status found nothing wrong when this was written."
-    yield "last_run_timestamp_seconds", "command", ended, "When the last run of a command ended."
-    yield "last_run_exit_code", "command", codes, "0 done, 3 partly done, anything else: failed."
-    yield "archive_size_bytes", "kind", newest_by_kind("size_bytes"), "Size of the newest good archive."
-    yield "duration_seconds", "kind", newest_by_kind("duration_seconds"), "How long the newest good archive took."
-    yield "archive_shrunk", "kind", newest_by_kind("shrunk"), "1 while one is far smaller than before, until accepted."
-    yield "last_success_timestamp_seconds", "kind", begun, "When the newest good archive was begun. 0: there is none."
-    yield "database_rows", "", rows, "Rows in the newest database archive, all tables together."
-    yield "qr_codes_files", "", files, "Files in the newest qr_codes archive."
+    yield "build_info", "version", {VERSION: 1}, "", "The version of the tool, as a label."
+    yield "healthy", "", facts, "healthy", "1 if status found nothing wrong when this was written."
+    yield "last_run_timestamp_seconds", "command", runs, "time", "When the last run of a command ended."
+    yield "last_run_exit_code", "command", runs, "exit_code", "0 done, 3 partly done, anything else: failed."
+    yield "archive_size_bytes", "kind", newest, "size_bytes", "Size of the newest good archive."
+    yield "duration_seconds", "kind", newest, "duration_seconds", "How long it took to make the newest good archive."
+    yield "archive_shrunk", "kind", newest, "shrunk", "1 while one is far smaller than before, until that is accepted."
+    yield "last_success_timestamp_seconds", "kind", newest, "time", "When the newest good archive was begun. 0: never."
+    yield "database_rows", "", newest.get("database", {}), "rows", "Rows in the newest database archive, all tables."
+    yield "qr_codes_files", "", newest.get("qr_codes", {}), "files", "Files in the newest qr_codes archive."
     if "sets" in facts:
-        verified, drilled = epoch(facts["last_verify"]), epoch(drill.get("time"))
-        copied = {state["remote"]: epoch(state["newest"]) for state in facts["offsite"]}
-        yield "sets", "", facts["sets"], "Backup sets in BACKUP_DIR."
-        yield "tier_sets", "tier", facts["tiers"], "Backup sets that the retention keeps, by rule."
-        yield "damaged_archives", "", facts["damaged"], "Archives damaged, lost or incomplete, and unreadable sidecars."
-        yield "free_bytes", "", facts["free_bytes"], "Free space of BACKUP_DIR."
-        yield "last_verify_timestamp_seconds", "", verified, "When a verify last found an archive good. 0: never."
-        yield "last_drill_timestamp_seconds", "", drilled, "When a drill last restored a set. 0: never."
-        yield "recovery_target_seconds", "", facts["recovery_target_seconds"], "How long a recovery may take."
-        yield "offsite_set_timestamp_seconds", "remote", copied, "When a remote's newest set was begun. 0: never."
+        remotes = {state["remote"]: state for state in facts["offsite"]}
+        yield "sets", "", facts, "sets", "Backup sets in BACKUP_DIR."
+        yield "tier_sets", "tier", facts["tiers"], "", "Backup sets that the retention keeps, by rule."
+        yield "damaged_archives", "", facts, "damaged", "Archives damaged, lost or incomplete, and unreadable sidecars."
+        yield "free_bytes", "", facts, "free_bytes", "Free space of BACKUP_DIR."
+        yield "last_verify_timestamp_seconds", "", facts, "last_verify", "When a verify last found one good. 0: never."
+        yield "last_drill_timestamp_seconds", "", drill, "time", "When a drill last restored a set. 0: never."
+        yield "recovery_target_seconds", "", facts, "recovery_target_seconds", "How long a recovery may take."
+        yield "offsite_set_timestamp_seconds", "remote", remotes, "newest", "When its newest set was begun. 0: never."
     if drill:
-        steps = drill["steps"] if isinstance(drill["steps"], dict) else {}
-        yield "drill_identical", "", drill["identical"] is True, "1 if the last drill found what was backed up."
-        yield "drill_step_duration_seconds", "step", steps, "How long the last drill took, by step."
-        yield "recovery_seconds", "", drill["recovery_seconds"], "How long a recovery took in the last drill."
+        steps, same = drill["steps"] if isinstance(drill["steps"], dict) else {}, {"same": drill["identical"] is True}
+        yield "drill_identical", "", same, "same", "1 if the last drill found what was backed up."
+        yield "drill_step_duration_seconds", "step", steps, "", "How long the last drill took, by step."
+        yield "recovery_seconds", "", drill, "recovery_seconds", "How long a recovery took in the last drill."
 
 
 def metrics_text(facts: Mapping[str, Any]) -> str:
     """Write the status in Prometheus' text format; what is no number (the journal may hold anything) is left out."""
     lines = []
-    for name, label, values, meaning in metrics(facts):
+    for name, label, place, key, meaning in metrics(facts):
         samples = []
-        for key, value in values.items() if label else [("", values)]:
+        for each, value in place.items() if label else [("", place)]:
+            value = value.get(key) if key else value
+            value = epoch(value) if name.endswith("_timestamp_seconds") else value
             if isinstance(value, (int, float)) and 0 <= value < 1 << 63:
-                text = printable(key).replace("\\", r"\\").replace('"', r"\"")
+                text = printable(each).replace("\\", r"\\").replace('"', r"\"")
                 labels = f'{{{label}="{text}"}}' if label else ""
                 samples.append(f"arrivapp_backup_{name}{labels} {value + 0}")  # True + 0 is 1
         if samples:
