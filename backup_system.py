@@ -3849,13 +3849,17 @@ anything, and keeps what was there. For the worst day there is the runbook, step
 
 def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
     """Show the figures that matter most, each with a word of explanation."""
-    never, tiers = '<span class="warn">never</span>', facts.get("tiers", {})
+    never, verified, per_day = '<span class="warn">never</span>', facts.get("last_verify"), facts.get("bytes_per_day")
+    read = moment_text(datetime.datetime.fromisoformat(verified)) if verified else never
+    tiers = ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())
+    free = human_size(facts["free_bytes"]) if "free_bytes" in facts else "unknown"
+    full = f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else ""
     shown = {
         "Newest complete set": ('<span class="bad">none</span>', "backup_system.py backup"),
         "Last drill": (never, "it restores and compares: backup_system.py drill"),
-        "Last verify": (never, "each byte, as it is stored"),
-        "Sets": (facts.get("sets", "unknown"), ", ".join(f"{count} {tier}" for tier, count in tiers.items())),
-        "Free space": ("unknown", ""),
+        "Last verify": (read, "each byte, as it is stored"),
+        "Sets": (facts.get("sets", "unknown"), tiers),
+        "Free space": (free, full),
     }
     if newest:
         size = human_size(sum(archive.size_bytes for archive in newest.archives.values()))
@@ -3864,12 +3868,6 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
         when = moment_text(datetime.datetime.fromisoformat(drill["time"]))
         same = judged(drill["identical"] is True, "identical", "NOT IDENTICAL")
         shown["Last drill"] = same, f"{when}: {esc(drill['proof'])}"
-    if verified := facts.get("last_verify"):
-        shown["Last verify"] = moment_text(datetime.datetime.fromisoformat(verified)), "each byte, as it is stored"
-    if "free_bytes" in facts:
-        rate = human_size(facts["bytes_per_day"])
-        full = f"full in {facts['days_until_full']} days at {rate} a day" if facts["bytes_per_day"] else ""
-        shown["Free space"] = human_size(facts["free_bytes"]), full
     for state in facts.get("offsite", ()):
         ages = [human_age(state[key] or 0) for key in ("age_seconds", "behind_seconds")]
         text = f"the newest there is {ages[0]} old, {ages[1]} behind" if state["newest"] else ""
