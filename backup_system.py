@@ -23,6 +23,7 @@ The file reads downwards: a definition uses only names that stand above it. To s
 from __future__ import annotations
 
 import argparse
+import calendar
 import contextlib
 import csv
 import dataclasses
@@ -2998,8 +2999,10 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
 
 # -- Off-site
 
-RCLONE_FLAGS = ("--ask-password=false", "--contimeout=15s", "--timeout=2m", "--low-level-retries=3", "--log-level=ERROR", "--log-format=")
+RCLONE_FLAGS = ("--ask-password=false", "--contimeout=15s", "--timeout=2m", "--log-level=ERROR", "--log-format=")
 REMOTE_HASHES = ("sha256", "sha1", "md5")  # a backend has some of them, or none
+REMOTE_NAME = re.compile(rf"(?:{'|'.join({*DIRECTORIES.values()})})/{ARCHIVE_NAME.pattern}(?:\.json)?", re.ASCII)
+BY_HAND = "remove it there by hand, with rights that this server should not have"
 
 
 class Remote(NamedTuple):
@@ -3012,26 +3015,24 @@ class Remote(NamedTuple):
 
 
 def open_remote(settings: Settings, name: str, seconds: float = 0) -> Remote:
-    """Get ready to talk to a remote, for `seconds` at most (else OFFSITE_SECONDS). Raise BackupError where rclone is missing."""
+    """Get ready to talk to a remote, for `seconds` at most (else OFFSITE_SECONDS)."""
     program = settings.which("rclone")
     if not program:
         raise BackupError("rclone is not installed: apt install rclone (for SFTP 1.63 or newer)")
-    return Remote(name, program, settings.env, time.monotonic() + (seconds or settings.offsite_seconds or float("inf")))
+    limit = seconds or settings.offsite_seconds or float("inf")
+    return Remote(name, program, settings.env, time.monotonic() + limit)
 
 
 def rclone(remote: Remote, *argv: str | Path, sink: Callable[[bytes], object] | None = None) -> str:
-    """Run rclone and give its stdout, or hand it to `sink`. Raise BackupError with its last words.
-
-    It never inherits the lock. A directory that is not there yet (exit code 3) is listed as an empty one.
-    """
+    """Run rclone, which never inherits the lock, and give its stdout, or hand it to `sink`."""
     output: list[bytes] = []
     left = max(0.1, remote.deadline - time.monotonic())
     try:
         pipeline([[remote.program, *argv, *RCLONE_FLAGS]], env=remote.env, sink=sink or output.append, limit=left)
     except ProgramError as error:
-        if error.returncode == 3 and argv[0] == "lsjson":
-            return "[]"
-        raise BackupError(str(error)) from error
+        if error.returncode != 3 or argv[0] != "lsjson":
+            raise
+        return "[]"  # the directory is not there yet
     return b"".join(output).decode("utf-8", "replace")
 
 
@@ -3040,17 +3041,11 @@ def remote_path(archive: Archive) -> str:
     return f"{DIRECTORIES[archive.kind]}/{archive.path.name}"
 
 
-def remote_files(remote: Remote, *options: str) -> dict[str, dict[str, Any]]:
-    """List the archives and sidecars that stand on a remote: path -> what rclone says of it. Anything else is not ours."""
-    text = rclone(remote, "lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", *options, remote.name)
-    try:
-        found = json.loads(text)
-    except ValueError:
-        raise BackupError(f"what rclone lists cannot be read: {text[:80]!r}") from None
-    places = {*DIRECTORIES.values()}
-    parts = {entry["Path"]: entry["Path"].partition("/") for entry in found}
-    return {entry["Path"]: entry for entry in found if parts[entry["Path"]][0] in places
-            and ARCHIVE_NAME.fullmatch(parts[entry["Path"]][2].removesuffix(".json"))}  # fmt: skip
+def remote_files(remote: Remote, *options: str, place: Path | None = None) -> dict[str, dict[str, Any]]:
+    """List our archives and sidecars on a remote, or in the directory `place`: path -> what rclone says of it."""
+    flags = ("-R", "--files-only", "--no-modtime", "--no-mimetype")
+    found = json.loads(rclone(remote, "lsjson", *flags, *options, place or remote.name))
+    return {entry["Path"]: entry for entry in found if REMOTE_NAME.fullmatch(entry["Path"])}
 
 
 def offsite_notes(backup_dir: Path, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -3062,10 +3057,11 @@ def offsite_notes(backup_dir: Path, name: str) -> Iterator[tuple[str, Mapping[st
 
 
 def pushed_before(backup_dir: Path, name: str) -> dict[str, str]:
-    """Give every archive that was ever pushed to a remote: path -> the time, '' where our own cleanup deleted it there."""
+    """Give every archive ever pushed to a remote: path -> the time, '' where our own cleanup deleted it there."""
     known: dict[str, str] = {}
     for when, note in offsite_notes(backup_dir, name):
-        known |= {str(path): when for path in note.get("pushed", ())} | {str(path): "" for path in note.get("deleted", ())}
+        known |= {str(path): when for path in note.get("pushed", ())}
+        known |= {str(path): "" for path in note.get("deleted", ())}
     return known
 
 
@@ -3076,85 +3072,79 @@ def vanished(settings: Settings, name: str, there: Mapping[str, Any]) -> list[st
     return sorted(path for path, when in known.items() if when > begin and not {path, f"{path}.json"} <= there.keys())
 
 
-def download(remote: Remote, path: str, size: int, sha256: str, take: Callable[[bytes], object] = len) -> None:
-    """Read a file of a remote to its end and hand on its bytes. Raise DamageError where they are not what they should be."""
-    digest, read = hashlib.sha256(), 0
+def download(remote: Remote, path: str, sha256: str, take: Callable[[bytes], object] = len) -> None:
+    """Read a file of a remote to its end and hand on its bytes. Raise DamageError where they have another hash."""
+    digest = hashlib.sha256()
     def take_on(chunk: bytes) -> None:
-        nonlocal read
-        read += len(chunk)
-        if read > size:
-            raise DamageError(f"{path} is longer there than {size} bytes")
         digest.update(chunk)
         take(chunk)
 
     rclone(remote, "cat", f"{remote.name}/{path}", sink=take_on)
-    if digest.hexdigest() != sha256:
-        raise DamageError(f"{path} is damaged there: {read} bytes with SHA-256 {digest.hexdigest()[:16]}... instead of {size} with {sha256[:16]}...")
+    found = digest.hexdigest()
+    if found != sha256:
+        raise DamageError(f"{path} is damaged there: its SHA-256 is {found[:16]}... instead of {sha256[:16]}...")
 
 
 def upload(remote: Remote, backup_dir: Path, wanted: Mapping[str, str], there: Mapping[str, Any]) -> None:
-    """Copy files (path -> SHA-256, '' where none is known) to a remote and compare each there.
+    """Copy files (path -> SHA-256, '' where none is known) to a remote and compare each there. Raise DamageError.
 
-    By a hash of the backend's own; where it has none, by reading the file back. What stands there is never replaced: our
-    own rest of an interrupted push has the right length, for rclone renames at the end. Raise DamageError.
+    By a hash that the backend has; where it has none, by reading the file back. What stands there is never replaced:
+    our own rest of an interrupted push has the right length, for rclone renames at the end.
     """
-    local: dict[str, dict[str, str]] = {}
-    for path, sha256 in wanted.items():
-        digests = {name: hashlib.new(name, usedforsecurity=False) for name in REMOTE_HASHES}
-        with (backup_dir / path).open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            while chunk := stream.read(MIB):
-                for digest in digests.values():
-                    digest.update(chunk)
-        local[path] = {name: digest.hexdigest() for name, digest in digests.items()}
-        if sha256 and local[path]["sha256"] != sha256:
-            raise DamageError(f"{path} is damaged here, so it was not pushed: backup_system.py verify")
-        if path in there and there[path]["Size"] != size:
-            raise DamageError(f"{path} stands there with {there[path]['Size']} bytes instead of {size}: remove it there by hand, with rights "
-                              "that this server should not have")  # fmt: skip
     includes = [f"--include=/{path}" for path in wanted]
-    rclone(remote, "copy", "--immutable", "--size-only", "--retries=3", "--retries-sleep=10s", *includes, backup_dir, remote.name)
-    found = remote_files(remote, *(f"--hash-type={name}" for name in REMOTE_HASHES), *includes)
-    for path, digests in local.items():
-        hashes = found.get(path, {}).get("Hashes") or {}
+    hashed = [*includes, *(f"--hash-type={name}" for name in REMOTE_HASHES)]
+    here = remote_files(remote, *hashed, place=backup_dir)
+    for path, sha256 in wanted.items():
+        if path not in here:
+            raise BackupError(f"{path} is here no more")
+        if sha256 and here[path]["Hashes"]["sha256"] != sha256:
+            raise DamageError(f"{path} is damaged here, so it was not pushed: backup_system.py verify")
+        size, found = here[path]["Size"], there.get(path, here[path])["Size"]
+        if found != size:
+            raise DamageError(f"{path} stands there with {found} bytes instead of {size}: {BY_HAND}")
+    rclone(remote, "copy", "--immutable", "--size-only", *includes, backup_dir, remote.name)
+    copied = remote_files(remote, *hashed)
+    for path in wanted:
+        good, hashes = here[path]["Hashes"], copied.get(path, {}).get("Hashes") or {}
         common = [name for name in REMOTE_HASHES if hashes.get(name)]
         if not common:
-            download(remote, path, (backup_dir / path).stat().st_size, digests["sha256"])
-        elif any(hashes[name] != digests[name] for name in common):
-            raise DamageError(f"{path} is not the same there, by its {common[0]}: remove it there by hand, with rights that this server should not have")
+            download(remote, path, good["sha256"])
+        elif any(hashes[name] != good[name] for name in common):
+            raise DamageError(f"{path} is not the same there, by its {common[0]}: {BY_HAND}")
 
 
 def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, Any], again: bool) -> None:
-    """Bring every good set that a remote lacks there, newest first: archives first, and the sidecars when they are good.
+    """Bring every good set that a remote lacks there, newest first: archives, and sidecars when those are good.
 
     What was pushed once is not pushed again: a lifecycle rule, or our cleanup, may have removed it there. No lock is
     held: a set that a cleanup removes meanwhile is passed over.
     """
     backup_dir, there = settings.backup_dir, remote_files(remote)
+    known = pushed_before(backup_dir, remote.name)
     note["gone"] = [] if again else vanished(settings, remote.name, there)
     if note["gone"]:
-        report.problem(f"{remote.name}: pushed before, and gone there: {names_shown(note['gone'])}. Who deleted it? To push it anew: push --again")
-    known = pushed_before(backup_dir, remote.name)
+        gone = f"pushed before, and gone there: {names_shown(note['gone'])}"
+        report.problem(f"{remote.name}: {gone}. Who deleted it? To push it anew: push --again")
     for backup_set in catalog(settings).sets:
-        archives = {remote_path(a): a for kind, a in backup_set.archives.items() if kind in backup_set.good}
-        complete = {path for path in archives if {path, f"{path}.json"} <= there.keys()}
-        missing = {path: a.sha256 for path, a in archives.items() if path not in complete and (again or path not in known)}
+        good = {remote_path(a): a.sha256 for kind, a in backup_set.archives.items() if kind in backup_set.good}
+        complete = {path for path in good if {path, f"{path}.json"} <= there.keys()}
+        lacking = [path for path in good if path not in complete and (again or path not in known)]
         try:
-            if missing:
-                upload(remote, backup_dir, missing, there)
-                upload(remote, backup_dir, {f"{path}.json": "" for path in missing}, there)
-                log.info("pushed %s to %s: %s", backup_set.id, remote.name, human_size(sum(archives[path].size_bytes for path in missing)))
+            if lacking:
+                upload(remote, backup_dir, {path: good[path] for path in lacking}, there)
+                upload(remote, backup_dir, {f"{path}.json": "" for path in lacking}, there)
+                log.info("pushed %s to %s", backup_set.id, remote.name)
         except (BackupError, OSError) as error:
-            if not all(os.path.exists(f"{a.file}.json") for a in archives.values()):
+            if not all((backup_dir / f"{path}.json").exists() for path in good):
                 log.info("%s was removed by a cleanup while it was pushed", backup_set.id)
-                continue
-            if not isinstance(error, DamageError):
+            elif isinstance(error, DamageError):
+                report.problem(f"{remote.name}: {error}", DAMAGE)
+            else:
                 raise
-            report.problem(f"{remote.name}: {error}", DAMAGE)
             continue
-        note["pushed"] += [path for path in archives if path in missing or path in complete and path not in known]
-        if not backup_set.lacks(settings.kinds) and {*complete, *missing} == archives.keys():
-            note["newest"] = max(note["newest"], backup_set.id)
+        note["pushed"] += [*lacking, *(complete - known.keys())]
+        if not backup_set.lacks(settings.kinds) and good.keys() == {*complete, *lacking}:
+            note["newest"] = note["newest"] or backup_set.id
 
 
 def push_all(settings: Settings, report: Report, again: bool = False) -> dict[str, dict[str, Any]]:
@@ -3172,53 +3162,57 @@ def push_all(settings: Settings, report: Report, again: bool = False) -> dict[st
 
 @contextlib.contextmanager
 def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog, Mapping[str, Any]]]:
-    """Give what stands on a remote as a catalog, with the listing: its sidecars, and for archives empty stand-ins as long.
+    """Give what stands on a remote as a catalog, with the listing: its sidecars, and empty stand-ins for its archives.
 
     The journal beside them holds what was accepted, and what `verify --offsite` has said of this remote.
     """
     there = remote_files(remote)
     with workspace(None) as work:
-        for path, entry in there.items():
-            if not path.endswith(".json"):
-                (work / path).parent.mkdir(exist_ok=True)
-                (work / path).touch()
-                os.truncate(work / path, max(0, entry["Size"]))
+        for path in (path for path in there if not path.endswith(".json")):
+            (work / path).parent.mkdir(exist_ok=True)
+            (work / path).touch()
+            os.truncate(work / path, max(0, there[path]["Size"]))
         if there:
-            includes = [f"--include=/{place}/*.json" for place in sorted({*DIRECTORIES.values()})]
-            rclone(remote, "copy", "--max-size=8Mi", *includes, remote.name, work)
-        for entry in read_journal(settings.backup_dir):
-            if entry.get("command") == "accept":
-                write_journal(work, entry)
+            rclone(remote, "copy", "--max-size=8Mi", "--include=/*/*.json", remote.name, work)
+        said = [entry for entry in read_journal(settings.backup_dir) if entry.get("command") == "accept"]
         for when, note in offsite_notes(settings.backup_dir, remote.name):
-            if note.get("archives"):
-                write_journal(work, {"time": when, "command": "verify", "archives": note["archives"]})
+            said.append({"time": when, "command": "verify", "archives": note.get("archives")})
+        (work / "journal.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in said))
         yield catalog(dataclasses.replace(settings, backup_dir=work)), there
+
+
+def noted_id(value: object) -> datetime.datetime | None:
+    """Read a set's id in the journal, which anybody may have edited; None where it is none."""
+    with contextlib.suppress(ValueError):
+        return parse_id(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
+    return None
 
 
 def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: int) -> list[dict[str, Any]]:
     """Say how the off-site copies stand, and what is wrong with them, by the journal alone: no remote is asked."""
     local, states = newest_complete(sets, settings), []
     for name in settings.offsite_remotes:
-        newest, gone, complaint = "", [], ""
-        for _, note in offsite_notes(settings.backup_dir, name):
-            with contextlib.suppress(ValueError, TypeError):  # anybody may have edited the journal
-                newest = max(newest, parse_id(note["newest"]).astimezone(datetime.timezone.utc).strftime(ID_FORMAT)) if note.get("newest") else newest
-            gone = note["gone"] if isinstance(note.get("gone"), list) else gone
-        moment = parse_id(newest) if newest else None
+        notes = [note for _, note in offsite_notes(settings.backup_dir, name)]
+        moment = max(filter(None, (noted_id(note.get("newest")) for note in notes)), default=None)
+        gone = next((note["gone"] for note in reversed(notes) if isinstance(note.get("gone"), list)), [])
+        newest = moment.strftime(ID_FORMAT) if moment else None
+        age = round((utc_now() - moment).total_seconds()) if moment else None
         behind = max(0, round((local.moment - moment).total_seconds())) if moment and local else None
+        complaint = ""
         if gone:
             complaint = f"{len(gone)} archives are gone from {name}: see backup_system.py verify --offsite"
         elif not moment:
             complaint = f"no complete set was ever pushed to {name}: backup_system.py push"
         elif behind and behind > max_age_hours * 3600:
             complaint = f"{name} is {human_age(behind)} behind the backups here: backup_system.py push"
-        age = round((utc_now() - moment).total_seconds()) if moment else None
-        states.append({"remote": name, "newest": newest or None, "age_seconds": age, "behind_seconds": behind, "complaint": complaint})
+        state = {"remote": name, "newest": newest, "age_seconds": age, "behind_seconds": behind, "complaint": complaint}
+        states.append(state)
     return states
+
 
 # -- Alerts
 
-TRY_SECONDS = 10  # that one try of one channel may take, all told
+TRY_SECONDS = 10  # that a channel may take, a second try included; systemd kills 30 s after it asked us to stop
 ALERT_LINES = 20  # of problems
 OUTCOMES = {DONE: "OK", PARTLY: "PARTLY DONE", DAMAGE: "found DAMAGE"}  # in a title; all else FAILED
 NEXT_COMMANDS = {FAILED: "check", USAGE: "check", DAMAGE: "list"}  # by exit code; all else status
@@ -3237,180 +3231,156 @@ def post(url: str, data: bytes, content_type: str) -> bytes:
     """POST to a URL and give the beginning of the answer. A redirect is an error: nobody agreed to where it leads."""
     import urllib.request  # only here: with all that it brings, it would make every start slower
 
-    request = urllib.request.Request(url, data, {"Content-Type": content_type, "User-Agent": f"arrivapp-backup/{VERSION}"})
-    opener = urllib.request.OpenerDirector()  # the usual one also follows redirects, and reads files and FTP
+    headers = {"Content-Type": content_type, "User-Agent": f"arrivapp-backup/{VERSION}"}
+    opener = urllib.request.OpenerDirector()  # the usual one also follows redirects
     for handler in ("ProxyHandler", "HTTPHandler", "HTTPSHandler", "HTTPErrorProcessor", "HTTPDefaultErrorHandler"):
         opener.add_handler(getattr(urllib.request, handler)())
-    with opener.open(request, timeout=TRY_SECONDS) as answer:
+    with opener.open(urllib.request.Request(url, data, headers)) as answer:
         return answer.read(100)
 
 
-def feed(command: Sequence[str], data: bytes, settings: Settings) -> None:
-    """Run a program with a short text on its stdin: by a pipe, which holds it all, since a full disk must not stop an alert."""
+def feed(command: Sequence[str], text: bytes, settings: Settings) -> None:
+    """Run a program with a short text on its stdin: by a pipe, which holds it all, for the disk may be full."""
     if not settings.which(command[0]):
         raise BackupError(f"the program {command[0]} is not there: install it, or name another way")
     reader, writer = os.pipe()
     with open(reader, "rb") as stdin:
         with open(writer, "wb") as stream:
-            stream.write(data)
+            stream.write(text)
         run(command, env=settings.env, limit=TRY_SECONDS, stdin=stdin)
 
 
-def mail(settings: Settings, alert: Alert) -> Any:
-    """Write an alert as an e-mail that no auto-responder answers (RFC 3834)."""
+def send_webhook(settings: Settings, alert: Alert) -> None:
+    """Post to an incoming webhook of Slack's kind; escaped, so that no file name can call everybody (<!channel>)."""
+    text = html.escape(f"{alert.title}\n{alert.text}", quote=False)
+    post(settings.alert_webhook_url, json.dumps({"text": text}).encode(), "application/json")
+
+
+def send_by_server(settings: Settings, message: Any) -> None:
+    """Hand a mail to SMTP_HOST. A password never goes over a network in the clear."""
+    import smtplib
+    import ssl
+
+    host, how, trusted = settings.smtp_host, settings.smtp_tls, ssl.create_default_context()
+    if how == "no" and settings.smtp_user and host not in ("localhost", "127.0.0.1", "::1"):
+        raise BackupError("SMTP_TLS=no would send the password in the clear: use starttls or tls")
+    connect = functools.partial(smtplib.SMTP_SSL, context=trusted) if how == "tls" else smtplib.SMTP
+    with connect(host, settings.smtp_port or {"starttls": 587, "tls": 465, "no": 25}[how]) as server:
+        if how == "starttls":
+            server.starttls(context=trusted)
+        if settings.smtp_user:
+            server.login(settings.smtp_user, settings.smtp_password)
+        refused = server.send_message(message)
+    if refused:
+        raise BackupError(f"the server took it, but not for {names_shown(refused)}")
+
+
+def send_mail(settings: Settings, alert: Alert) -> None:
+    """Send an e-mail that no auto-responder answers (RFC 3834), by SMTP_HOST or else by this machine's own sendmail."""
     import email.message
     import email.utils
 
     sender = next(iter(settings.alert_email_from), f"arrivapp-backup@{os.uname().nodename}")
     message = email.message.EmailMessage()
-    message["From"], message["To"], message["Subject"] = f"ArrivApp backup <{sender}>", ", ".join(settings.alert_email_to), alert.title
-    message["Date"], message["Message-ID"] = email.utils.localtime(), email.utils.make_msgid(domain=sender.rpartition("@")[2])
+    message["From"], message["To"] = f"ArrivApp backup <{sender}>", ", ".join(settings.alert_email_to)
+    message["Subject"], message["Date"] = alert.title, email.utils.localtime()
+    message["Message-ID"] = email.utils.make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(f"{alert.text}\n", cte="quoted-printable")
-    return message
+    if settings.smtp_host:
+        send_by_server(settings, message)
+    else:
+        own = ["-f", sender] if settings.alert_email_from else []
+        feed(["sendmail", "-i", "-t", *own], message.as_bytes(), settings)
 
 
-class Channel(Protocol):
-    """A way to reach people. Stateless; whatever `send` raises is turned into one line by who called it."""
+def send_ping(settings: Settings, alert: Alert) -> None:
+    """Send the dead-man ping, whose absence alerts: its address itself, /start, /log or /<exit status> (0-255).
+
+    https://healthchecks.io/docs/http_api/: an unknown check is answered with 200 too, but not with a bare OK.
+    """
+    parts = urllib.parse.urlsplit(settings.healthcheck_url)
+    path = f"{parts.path.rstrip('/')}/{alert.signal}".rstrip("/")
+    url = parts._replace(path=path, query=f"{parts.query}&rid={alert.run}".lstrip("&")).geturl()
+    answer = post(url, f"{alert.title}\n{alert.text}".encode(), "text/plain; charset=utf-8")
+    if answer.startswith(b"OK ("):
+        raise BackupError(f"the answer is {answer.decode('utf-8', 'replace')}")
+
+
+def send_to_program(settings: Settings, alert: Alert) -> None:
+    """Run a program of the user's own, with the report on its stdin; the title is the first line."""
+    feed(settings.notify_command, f"{alert.title}\n\n{alert.text}\n".encode(), settings)
+
+
+class Channel(NamedTuple):
+    """A way to reach people; whatever `send` raises is turned into one line."""
 
     name: str
     setting: str  # without it the channel is off
-    seconds: int  # after which nobody waits for it any more
-
-    def send(self, settings: Settings, alert: Alert) -> None:
-        """Send it, or raise."""
+    send: Callable[[Settings, Alert], None]
+    seconds: int = TRY_SECONDS  # after which nobody waits for it any more; a program gets some to end in
 
 
-class Webhook:
-    """Slack's incoming webhook, which Mattermost and others understand too."""
-
-    name, setting, seconds = "webhook", "ALERT_WEBHOOK_URL", TRY_SECONDS
-
-    def send(self, settings: Settings, alert: Alert) -> None:
-        """Post the text; & < > are escaped, so that no file name can call the whole channel (<!channel>)."""
-        text = f"{alert.title}\n{alert.text}".replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        post(settings.alert_webhook_url, json.dumps({"text": text}).encode(), "application/json")
-
-
-class Smtp:
-    """E-mail by a mail server."""
-
-    name, setting, seconds = "e-mail", "ALERT_EMAIL_TO", TRY_SECONDS
-
-    def send(self, settings: Settings, alert: Alert) -> None:
-        """Hand the mail to the server. A password never goes over a network in the clear."""
-        import smtplib
-        import ssl
-
-        host, how, trusted = settings.smtp_host, settings.smtp_tls, ssl.create_default_context()
-        if how == "no" and settings.smtp_user and host not in ("localhost", "127.0.0.1", "::1"):
-            raise BackupError("SMTP_TLS=no would send the password in the clear: use starttls or tls")
-        connect = functools.partial(smtplib.SMTP_SSL, context=trusted) if how == "tls" else smtplib.SMTP
-        with connect(host, settings.smtp_port or {"starttls": 587, "tls": 465, "no": 25}[how], timeout=TRY_SECONDS) as server:
-            if how == "starttls":
-                server.starttls(context=trusted)
-            if settings.smtp_user:
-                server.login(settings.smtp_user, settings.smtp_password)
-            refused = server.send_message(mail(settings, alert))
-        if refused:
-            raise BackupError(f"the server took it, but not for {names_shown(refused)}")
-
-
-class Sendmail:
-    """E-mail by this machine's own mail program, where no SMTP_HOST is set."""
-
-    name, setting, seconds = "e-mail", "ALERT_EMAIL_TO", TRY_SECONDS + GRACE_SECONDS
-
-    def send(self, settings: Settings, alert: Alert) -> None:
-        """Hand the mail to sendmail, which takes the recipients from its head."""
-        sender = [word for address in settings.alert_email_from for word in ("-f", address)]
-        feed(["sendmail", "-i", "-t", *sender], mail(settings, alert).as_bytes(), settings)
-
-
-class Ping:
-    """The dead-man ping in the form of healthchecks.io: who listens there alerts when it stays away.
-
-    https://healthchecks.io/docs/http_api/: the address itself is success, /start, /log, /<exit status> (0-255).
-    """
-
-    name, setting, seconds = "ping", "HEALTHCHECK_URL", TRY_SECONDS
-
-    def send(self, settings: Settings, alert: Alert) -> None:
-        """Ping; an unknown check is answered with 200 too, but not with a bare OK."""
-        parts = urllib.parse.urlsplit(settings.healthcheck_url)
-        path, query = "/".join(filter(None, [parts.path.rstrip("/"), alert.signal])), "&".join(filter(None, [parts.query, f"rid={alert.run}"]))
-        answer = post(parts._replace(path=path, query=query).geturl(), f"{alert.title}\n{alert.text}".encode(), "text/plain; charset=utf-8")
-        if answer.startswith(b"OK ("):
-            raise BackupError(f"the answer is {answer.decode('utf-8', 'replace')}")
-
-
-class Command:
-    """A program of the user's own, with the report on its stdin; the title is the first line."""
-
-    name, setting, seconds = "command", "NOTIFY_COMMAND", TRY_SECONDS + GRACE_SECONDS
-
-    def send(self, settings: Settings, alert: Alert) -> None:
-        """Run it."""
-        feed(settings.notify_command, f"{alert.title}\n\n{alert.text}\n".encode(), settings)
-
-
-SMTP, SENDMAIL, PING = Smtp(), Sendmail(), Ping()
-CHANNELS: tuple[Channel, ...] = (Webhook(), SMTP, SENDMAIL, PING, Command())
+PING = Channel("ping", "HEALTHCHECK_URL", send_ping)
+CHANNELS = (
+    Channel("webhook", "ALERT_WEBHOOK_URL", send_webhook),
+    Channel("e-mail", "ALERT_EMAIL_TO", send_mail, TRY_SECONDS + GRACE_SECONDS),
+    PING,
+    Channel("command", "NOTIFY_COMMAND", send_to_program, TRY_SECONDS + GRACE_SECONDS),
+)
 
 
 def configured_channels(settings: Settings) -> list[Channel]:
     """List the channels that settings are there for."""
-    spare = SENDMAIL if settings.smtp_host else SMTP
-    return [channel for channel in CHANNELS if getattr(settings, channel.setting.lower()) and channel is not spare]
+    return [channel for channel in CHANNELS if getattr(settings, channel.setting.lower())]
 
 
 def why_not_sent(error: Any) -> tuple[str, bool]:
     """Say why a try failed, never with the address in it, and whether a second one may help."""
-    import http.client
     import urllib.error
 
+    if isinstance(error, BackupError):
+        return str(error), False
     if isinstance(error, urllib.error.HTTPError):
-        moved = ", a redirect, which is not followed: set the address where it leads" if 300 <= error.code < 400 else ""
-        return f"HTTP {error.code} {http.client.responses.get(error.code, '')}{moved}", error.code >= 500 or error.code == 429
+        moved = ", a redirect, which is not followed: set the address where it leads" if error.code < 400 else ""
+        return f"HTTP {error.code} {error.reason}{moved}", error.code >= 500 or error.code == 429
     if hasattr(error, "smtp_code"):
-        return f"the server says {error.smtp_code} {error.smtp_error.decode('utf-8', 'replace')}", 400 <= error.smtp_code < 500
+        said = error.smtp_error.decode("utf-8", "replace")
+        return f"the server says {error.smtp_code} {said}", 400 <= error.smtp_code < 500
     error = error.reason if isinstance(error, urllib.error.URLError) else error
     if hasattr(error, "verify_message"):
         return f"its certificate is not trusted: {error.verify_message}", False
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TRY_SECONDS} s", False
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__, True
-    return str(error) if isinstance(error, BackupError) else type(error).__name__, False
-
-
-def try_channels(channels: Sequence[Channel], settings: Settings, alert: Alert) -> dict[Channel, tuple[str, bool]]:
-    """Send by all channels at once and give those that failed. Each has a thread, left behind when its time is up:
-
-    a socket's own limit is for one read (a server that trickles bytes resets it), and finding a name has none at all.
-    """
-    ended: dict[Channel, Any] = {}
-    def attempt(channel: Channel) -> None:
-        try:
-            ended[channel] = channel.send(settings, alert)
-        except Exception as error:
-            ended[channel] = why_not_sent(error)
-
-    started, threads = time.monotonic(), {channel: threading.Thread(target=attempt, args=(channel,), daemon=True) for channel in channels}
-    for thread in threads.values():
-        thread.start()
-    for channel, thread in threads.items():
-        thread.join(max(0.0, started + channel.seconds - time.monotonic()))
-    late = f"no answer within {TRY_SECONDS} s", False
-    return {channel: failure for channel in channels if (failure := ended.get(channel, late))}
+    return type(error).__name__, False
 
 
 def deliver(channels: Sequence[Channel], settings: Settings, alert: Alert, tries: int = 2) -> dict[Channel, str]:
-    """Send an alert, trying again where that may help, and give the channels that failed with the reason."""
-    failed = try_channels(channels, settings, alert)
-    again = [channel for channel, (_, may_help) in failed.items() if may_help and tries > 1]
-    failed = {channel: why for channel, why in failed.items() if channel not in again} | try_channels(again, settings, alert)
-    return {channel: starred(printable(f"{why} ({channel.setting})"), settings.secret_values) for channel, (why, _) in failed.items()}
+    """Send an alert by all channels at once, again where that may help; give those that failed with the reason.
+
+    Each has a thread, left behind when its time is up: a socket's own limit is for one read (a server that trickles
+    bytes resets it), and finding a name has none at all.
+    """
+    failed = dict.fromkeys(channels, f"no answer within {TRY_SECONDS} s")
+    def attempt(channel: Channel) -> None:
+        for _ in range(tries):
+            try:
+                channel.send(settings, alert)
+                del failed[channel]
+                return
+            except Exception as error:
+                failed[channel], may_help = why_not_sent(error)
+            if not may_help:
+                return
+
+    started, threads = time.monotonic(), []
+    for channel in channels:
+        threads.append(threading.Thread(target=attempt, args=(channel,), daemon=True))
+        threads[-1].start()
+    for channel, thread in zip(channels, threads):
+        thread.join(max(0.0, started + channel.seconds - time.monotonic()))
+    return {channel: starred(printable(f"{why} ({channel.setting})"), settings.secret_values)
+            for channel, why in failed.copy().items()}  # fmt: skip
 
 
 def has_recovered(settings: Settings, report: Report) -> bool:
@@ -3428,27 +3398,36 @@ def has_recovered(settings: Settings, report: Report) -> bool:
     return report.command != "verify" or not any(a.problem for s in catalog(settings).sets for a in s.archives.values())
 
 
+def own_command(settings: Settings, *words: str) -> str:
+    """Write a command of this tool as it can be typed anywhere on this machine."""
+    own = settings.env_file and settings.env_file != HERE / ".env.backup"
+    options = ["--env-file", str(settings.env_file)] if own else []
+    return shlex.join(["python3", str(HERE / "backup_system.py"), *options, *words])
+
+
 def alert_of(settings: Settings, report: Report, recovered: bool) -> Alert:
     """Write what is said of a run: what is wrong, since when the last good backup stands, what to type next."""
     code, good = report.exit_code, "there is none"
-    outcome = f"{OUTCOMES.get(code, 'FAILED')} on {{}} (exit {code})" if code else "RECOVERED on {}" if recovered else "OK on {}"
+    outcome = "RECOVERED" if recovered else OUTCOMES.get(code, "FAILED")
+    title = f"ArrivApp {report.command} {outcome} on {os.uname().nodename}" + (f" (exit {code})" if code else "")
     lines = [line[:300] for _, problem in report.problems for line in problem.splitlines() if line.strip()]
-    lines[ALERT_LINES:] = [f"... and {len(lines) - ALERT_LINES} lines more: see the log"] * (len(lines) > ALERT_LINES)
+    if len(lines) > ALERT_LINES:
+        lines[ALERT_LINES:] = [f"... and {len(lines) - ALERT_LINES} lines more: see the log"]
     lines += [f"{archive.kind}: {archive.path.name}, {human_size(archive.size_bytes)}" for archive in report.made]
     try:
-        newest = newest_complete(catalog(settings).sets, settings)
-        good = f"{newest.id}, {local_time(newest.moment)}, {human_age((utc_now() - newest.moment).total_seconds())} old" if newest else good
+        if newest := newest_complete(catalog(settings).sets, settings):
+            age = human_age((utc_now() - newest.moment).total_seconds())
+            good = f"{newest.id}, {local_time(newest.moment)}, {age} old"
     except (BackupError, OSError) as error:
         good = f"cannot be told: {error}"
-    options = ["--env-file", str(settings.env_file)] if settings.env_file not in (None, HERE / ".env.backup") else []
-    command = shlex.join(["python3", str(Path(__file__).resolve()), *options, NEXT_COMMANDS.get(code, "status")])
+    command = own_command(settings, NEXT_COMMANDS.get(code, "status"))
     lines += [f"Last good backup: {good}", f"Log: {settings.log_dir / 'backup.log'}", f"Next: {command}"]
     text = "\n".join(starred(printable(line), settings.secret_values) for line in lines)
-    return Alert(f"ArrivApp {report.command} {outcome.format(printable(os.uname().nodename))}", text, str(code or ""), report.run)
+    return Alert(printable(title), text, str(code or ""), report.run)
 
 
 def seen_at_terminal(code: int) -> bool:
-    """Tell what who sits at a terminal did and sees, a slip in typing or `| head`, from what somebody must be told of."""
+    """Tell whether who sits at a terminal has seen it, a slip in typing or `| head`, so that nobody need be told."""
     return code in (USAGE, 128 + signal.SIGPIPE) and sys.stderr.isatty()
 
 
@@ -3460,21 +3439,18 @@ def announce(settings: Settings, report: Report) -> None:
 
 
 def alert_people(settings: Settings, report: Report) -> None:
-    """Tell how a run ended: the dead-man ping of every whole backup, the others what is wrong and that it is right again.
-
-    A channel that fails is one problem more, and never more than that.
-    """
+    """Ping after every whole backup; tell by the other channels what is wrong, and that it is right again."""
     channels, code = configured_channels(settings), report.exit_code
     recovered = bool(channels) and has_recovered(settings, report)
     told = recovered or settings.alert_on == "always" or (code and not seen_at_terminal(code))
     channels = [channel for channel in channels if (report.whole if channel is PING else told)]
     if not channels:
         return
-    alert = alert_of(settings, report, recovered)
-    failed = deliver(channels, settings, alert, tries=1 if code > 128 else 2)  # systemd kills 30 s after it asked us to stop
+    failed = deliver(channels, settings, alert_of(settings, report, recovered))
     sent = ", ".join(channel.name for channel in channels if channel not in failed)
     if sent:  # a fixed line, that systemd's notifier looks for; nothing that `-q` shows where all is well
-        log.log(logging.WARNING if code else logging.INFO, "%s by %s", "alert sent" if code else "success reported", sent)
+        said = "alert sent" if code else "success reported"
+        log.log(logging.WARNING if code else logging.INFO, "%s by %s", said, sent)
     for channel, why in failed.items():
         report.problem(f"no alert by {channel.name}: {why}. Try: backup_system.py check --send-test-alert")
 
@@ -3483,10 +3459,7 @@ def alert_people(settings: Settings, report: Report) -> None:
 
 
 def write_for_all(path: Path, text: str) -> None:
-    """Replace a file by one rename, for everybody to read (0644): no reader ever sees half of it, and the old one stays if this fails.
-
-    The temporary name is a new one each time, for no lock is held here, and none that node_exporter reads.
-    """
+    """Replace a file by one rename, for everybody to read (0644), without a lock. If it fails, the old one stays."""
     descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
@@ -3494,143 +3467,131 @@ def write_for_all(path: Path, text: str) -> None:
             adopt(descriptor, path.parent)
             stream.write(text)
         os.rename(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    finally:
+        Path(partial).unlink(missing_ok=True)
 
 
 def epoch(text: str | None) -> int:
-    """Turn a UTC time of the journal into seconds since 1970; 0 for never, so that its age is beyond every limit."""
+    """Turn a UTC time of the journal, or an id, into seconds since 1970; 0 for never: its age is beyond every limit."""
     return int(datetime.datetime.fromisoformat(text).timestamp()) if text else 0
 
 
-def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    """Yield from the status what Prometheus is to know: name, meaning, name of the label, and value by label ('' without one)."""
+def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], str, str]]:
+    """Yield what Prometheus is to know: name, label, the place in the status (by label, if any), key there, meaning."""
     newest, runs, drill = facts.get("newest", {}), facts.get("runs", {}), facts.get("last_drill") or {}
-    yield "build_info", "The version of the tool, as a label.", "version", {VERSION: 1}
-    yield "healthy", "1 if status found nothing wrong when this was written.", "", {"": facts["healthy"]}
-    yield "last_run_timestamp_seconds", "When the last run of a command ended.", "command", {name: epoch(run["time"]) for name, run in runs.items()}
-    yield "last_run_exit_code", "0 done, 3 partly done, anything else: failed.", "command", {name: run["exit_code"] for name, run in runs.items()}
-    for name, key, meaning in (
-        ("archive_size_bytes", "size_bytes", "Size of the newest good archive."),
-        ("duration_seconds", "duration_seconds", "How long it took to make the newest good archive."),
-        ("archive_shrunk", "shrunk", "1 while an archive is far smaller than the one before and nobody has accepted that."),
-    ):
-        yield name, meaning, "kind", {kind: entry.get(key) for kind, entry in newest.items()}
-    begun = {kind: epoch(entry.get("time")) for kind, entry in newest.items()}
-    yield "last_success_timestamp_seconds", "When the newest good archive was begun. 0: there is none.", "kind", begun
-    yield "database_rows", "Rows in the newest database archive, all tables together.", "", {"": newest.get("database", {}).get("rows")}
-    yield "qr_codes_files", "Files in the newest qr_codes archive.", "", {"": newest.get("qr_codes", {}).get("files")}
+    yield "build_info", "version", {VERSION: 1}, "", "The version of the tool, as a label."
+    yield "healthy", "", facts, "healthy", "1 if status found nothing wrong when this was written."
+    yield "last_run_timestamp_seconds", "command", runs, "time", "When the last run of a command ended."
+    yield "last_run_exit_code", "command", runs, "exit_code", "0 done, 3 partly done, anything else: failed."
+    yield "archive_size_bytes", "kind", newest, "size_bytes", "Size of the newest good archive."
+    yield "duration_seconds", "kind", newest, "duration_seconds", "How long it took to make the newest good archive."
+    yield "archive_shrunk", "kind", newest, "shrunk", "1 while one is far smaller than before, until that is accepted."
+    yield "last_success_timestamp_seconds", "kind", newest, "time", "When the newest good archive was begun. 0: never."
+    yield "database_rows", "", newest.get("database", {}), "rows", "Rows in the newest database archive, all tables."
+    yield "qr_codes_files", "", newest.get("qr_codes", {}), "files", "Files in the newest qr_codes archive."
     if "sets" in facts:
-        yield "sets", "Backup sets in BACKUP_DIR.", "", {"": facts["sets"]}
-        yield "tier_sets", "Backup sets that the retention keeps, by rule.", "tier", facts["tiers"]
-        yield "damaged_archives", "Archives that are damaged, lost or incomplete, and sidecars that cannot be read.", "", {"": facts["damaged"]}
-        yield "free_bytes", "Free space of BACKUP_DIR.", "", {"": facts["free_bytes"]}
-        yield "last_verify_timestamp_seconds", "When a verify last found an archive good. 0: never.", "", {"": epoch(facts["last_verify"])}
-        yield "last_drill_timestamp_seconds", "When a drill last restored a set. 0: never.", "", {"": epoch(drill.get("time"))}
-        yield "recovery_target_seconds", "How long a recovery may take.", "", {"": facts["recovery_target_seconds"]}
-        offsite = {state["remote"]: int(parse_id(state["newest"]).timestamp()) if state["newest"] else 0 for state in facts["offsite"]}
-        yield "offsite_set_timestamp_seconds", "When the newest set that a remote holds was begun. 0: it holds none.", "remote", offsite
+        remotes = {state["remote"]: state for state in facts["offsite"]}
+        yield "sets", "", facts, "sets", "Backup sets in BACKUP_DIR."
+        yield "tier_sets", "tier", facts["tiers"], "", "Backup sets that the retention keeps, by rule."
+        yield "damaged_archives", "", facts, "damaged", "Archives damaged, lost or incomplete, and unreadable sidecars."
+        yield "free_bytes", "", facts, "free_bytes", "Free space of BACKUP_DIR."
+        yield "last_verify_timestamp_seconds", "", facts, "last_verify", "When a verify last found one good. 0: never."
+        yield "last_drill_timestamp_seconds", "", drill, "time", "When a drill last restored a set. 0: never."
+        yield "recovery_target_seconds", "", facts, "recovery_target_seconds", "How long a recovery may take."
+        yield "offsite_set_timestamp_seconds", "remote", remotes, "newest", "When its newest set was begun. 0: never."
     if drill:
-        yield "drill_identical", "1 if the last drill found what was backed up.", "", {"": drill["identical"] is True}
-        yield "drill_step_duration_seconds", "How long the last drill took, by step.", "step", drill["steps"] if isinstance(drill["steps"], dict) else {}
-        yield "recovery_seconds", "How long a recovery takes, as the last drill measured it.", "", {"": drill["recovery_seconds"]}
+        steps, same = drill["steps"] if isinstance(drill["steps"], dict) else {}, {"same": drill["identical"] is True}
+        yield "drill_identical", "", same, "same", "1 if the last drill found what was backed up."
+        yield "drill_step_duration_seconds", "step", steps, "", "How long the last drill took, by step."
+        yield "recovery_seconds", "", drill, "recovery_seconds", "How long a recovery took in the last drill."
 
 
 def metrics_text(facts: Mapping[str, Any]) -> str:
-    """Write the status in Prometheus' text format; a value that is no number (the journal may hold anything) is left out."""
+    """Write the status in Prometheus' text format; what is no number (the journal may hold anything) is left out."""
     lines = []
-    for name, meaning, label, values in metrics(facts):
-        samples = {key: value for key, value in values.items() if isinstance(value, (int, float)) and 0 <= value < 1 << 63}
+    for name, label, place, key, meaning in metrics(facts):
+        samples = []
+        for each, value in place.items() if label else [("", place)]:
+            value = value.get(key) if key else value
+            value = epoch(value) if name.endswith("_timestamp_seconds") else value
+            if isinstance(value, (int, float)) and 0 <= value < 1 << 63:
+                text = printable(each).replace("\\", r"\\").replace('"', r"\"")
+                labels = f'{{{label}="{text}"}}' if label else ""
+                samples.append(f"arrivapp_backup_{name}{labels} {value + 0}")  # True + 0 is 1
         if samples:
-            lines += [f"# HELP arrivapp_backup_{name} {meaning}", f"# TYPE arrivapp_backup_{name} gauge"]
-        for key, value in samples.items():
-            text = printable(key).replace("\\", r"\\").replace('"', r"\"")
-            lines.append(f"arrivapp_backup_{name}" + (f'{{{label}="{text}"}}' if label else "") + f" {value + 0}")  # True + 0 is 1
+            lines += [f"# HELP arrivapp_backup_{name} {meaning}", f"# TYPE arrivapp_backup_{name} gauge", *samples]
     return "\n".join(lines) + "\n"
 
 
 # -- Status page
 
-PAGE_HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="robots" content="noindex"><title>%s: ArrivApp backups on %s</title><link rel="icon" href="data:,"><style>%s</style></head><body>
-"""
 PAGE_STYLE = """
-:root { color-scheme: light dark; --page: #f3f5f7; --card: #ffffff; --ink: #17202b; --soft: #55606e; --line: #dfe4ea; --on: #ffffff;
-  --good: #177a4c; --mild: #cbe7d7; --warn: #8f5d00; --bad: #b3261e; --plot: #2c62b6; --good-page: #e4f3ea; --bad-page: #fcebe9 }
-@media screen and (prefers-color-scheme: dark) { :root { --page: #0f1419; --card: #182028; --ink: #e7ebf0; --soft: #a2adba;
-  --line: #2d3742; --on: #0c1210; --good: #55c78c; --mild: #1f4a35; --warn: #dfae4a; --bad: #ff8a7e; --plot: #7fb0f5;
-  --good-page: #142b20; --bad-page: #371b1a } }
-* { box-sizing: border-box; margin: 0 }
-body { background: var(--page); color: var(--ink); padding: 2rem 1rem 3rem; overflow-wrap: anywhere; -webkit-text-size-adjust: 100%;
-  font: 1rem/1.55 Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
-body > * { max-width: 66rem; margin: 0 auto 1.25rem } main { display: grid; gap: 1.25rem; grid-template-columns: minmax(0, 1fr) }
-header, section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.5rem }
-.good-page { background: var(--good-page); border-color: var(--good) } .bad-page { background: var(--bad-page); border-color: var(--bad) }
-h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: .01em } h2 { font-size: 1.15rem; line-height: 1.3; margin-bottom: 1rem }
-h2 + .soft { margin: -.7rem 0 1rem }
-h1 small { display: block; font-size: .95rem; font-weight: 500; color: var(--soft); letter-spacing: 0; margin-bottom: .3rem }
-header > svg { float: left; width: 3.6rem; height: 3.6rem; margin-right: 1.1rem } header > :nth-child(3) { clear: both; padding-top: 1rem }
-p + *, ul + p, table + p { margin-top: .7rem } * + h2 { margin-top: 1.6rem } ul { padding-left: 1.2rem } li + li { margin-top: .25rem }
-.soft, dt, th, figcaption, footer { color: var(--soft) } .soft, footer { font-size: .9rem } footer { padding: 0 .5rem }
-.good { color: var(--good) } .warn { color: var(--warn) } .bad { color: var(--bad) } .good, .warn, .bad, b { font-weight: 600 }
-code { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); gap: 1.25rem; padding: 0 }
-.cards div { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.1rem 1.5rem }
-.cards dt { font-size: .9rem } .cards dd b { display: block; font-size: 1.2rem; line-height: 1.35; margin: .15rem 0 }
-.cards dd { font-size: .9rem; color: var(--soft) } .cards dd b:not([class]) { color: var(--ink) }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.25rem }
-section .pair { column-gap: 2.5rem }
-.months { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.4rem, 1fr)); gap: 1.25rem 1rem; margin-bottom: 1.25rem }
-.months figcaption { font-size: .9rem; font-weight: 600; padding: 0 0 .35rem 12.5% } .months svg { display: block; width: 100% }
+:root { color-scheme: light dark; --page: #f3f5f7; --card: #ffffff; --ink: #17202b; --soft: #55606e; --line: #dfe4ea;
+  --on: #ffffff; --good: #177a4c; --mild: #cbe7d7; --warn: #8f5d00; --bad: #b3261e; --plot: #2c62b6;
+  --good-page: #e4f3ea; --bad-page: #fcebe9 }
+@media screen and (prefers-color-scheme: dark) { :root { --page: #0f1419; --card: #182028; --ink: #e7ebf0;
+  --soft: #a2adba; --line: #2d3742; --on: #0c1210; --good: #55c78c; --mild: #1f4a35; --warn: #dfae4a; --bad: #ff8a7e;
+  --plot: #7fb0f5; --good-page: #142b20; --bad-page: #371b1a } }
+* { box-sizing: border-box; margin: 0; padding: 0 }
+body { background: var(--page); color: var(--ink); padding: 2rem 1rem; overflow-wrap: anywhere;
+  font: 1rem/1.55 Inter, system-ui, "Segoe UI", Roboto, Arial, sans-serif }
+body > * { max-width: 66rem; margin: 0 auto 1.25rem }
+header, section, .cards div { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
+  padding: 1.5rem } .good-page { background: var(--good-page); border-color: var(--good) }
+.bad-page { background: var(--bad-page); border-color: var(--bad) } b, .good, .warn, .bad { font-weight: 600 }
+.good { color: var(--good) } .mild { color: var(--mild) } .warn { color: var(--warn) } .bad { color: var(--bad) }
+.blank { color: var(--line) } .soft, dt, th, figcaption { color: var(--soft) } .soft, dt { font-size: .9rem }
+h1 { font-size: 1.9rem; line-height: 1.2 } h1 small { display: block; font-size: .95rem; font-weight: 500 }
+h2 { font-size: 1.15rem; line-height: 1.3; margin-bottom: 1rem } h2 + .soft { margin-top: -.7rem }
+header > svg { float: left; width: 3.6rem; margin-right: 1.1rem } h1 + * { clear: both; padding-top: 1rem }
+p + *, ul + *, table + p { margin-top: .7rem } * + h2 { margin-top: 1.6rem } ul { padding-left: 1.2rem }
+code { font: .88em/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace }
+.grid { display: grid; gap: 1.25rem; --least: 100%;
+  grid-template-columns: repeat(auto-fit, minmax(min(var(--least), 100%), 1fr)) }
+.pair { --least: 26rem } section .pair { column-gap: 2.5rem } .cards { --least: 18rem }
+.months { --least: 8.4rem; column-gap: 1rem; margin: 1rem 0 1.25rem }
+.cards div { padding: 1.1rem 1.5rem } .cards b { display: block; font-size: 1.2rem; line-height: 1.5 }
+.months svg { display: block; width: 100% } .months figcaption { font-weight: 600; font-size: .9rem;
+  padding: 0 0 .35rem 12.5% }
 .months text { font-size: 8.5px; fill: var(--soft); text-anchor: end }
-.legend { list-style: none; padding: 0; display: grid; gap: .35rem 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)) } .legend li { margin: 0; font-size: .9rem }
-.legend svg { width: 16px; height: 16px; vertical-align: -3px; margin-right: .45rem } .fill { fill: currentColor }
-.ring { fill: none; stroke: currentColor; stroke-width: 1.5 }
-.sign { fill: none; stroke: var(--on); stroke-width: 2; stroke-linecap: round } .sign.own { stroke: currentColor }
-.mild { color: var(--mild) } .blank { color: var(--line) } .hide { position: absolute; width: 0; height: 0 }
-.plot figcaption { display: flex; justify-content: space-between; gap: 1rem; margin-bottom: 1.6rem }
-.plot figcaption b { color: var(--ink) }
-.area { position: relative; height: 11rem; margin: 0 .8rem 2.9rem 4.2rem; font-size: .8rem; line-height: 1.2; color: var(--soft);
-  white-space: nowrap } .area svg { position: absolute; width: 100%; height: 100%; overflow: visible } .area span { position: absolute }
-.area path { fill: none; vector-effect: non-scaling-stroke; stroke: var(--plot); stroke-width: 1.5; stroke-linecap: round }
-.area .grid { stroke: var(--line); stroke-width: 1 } .area .dots { stroke-width: 6 } .area .many { stroke-width: 3 }
-.area .far { stroke: var(--warn) } .y { right: 100%; padding-right: .6rem; transform: translateY(50%) }
-.x { top: 100%; padding-top: .5rem; transform: translateX(-50%); text-align: center } .far-out { bottom: 100%; padding-bottom: .3rem }
-table { border-collapse: collapse; width: 100%; font-size: .95rem }
-th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; font-weight: 400 } tbody th { white-space: nowrap }
-thead th { font-size: .85rem } tbody tr { border-top: 1px solid var(--line) } tbody th { color: var(--ink) }
-td:last-child, th:last-child { padding-right: 0 } td:not(:last-child) { white-space: nowrap }
-.steps dt { font-size: .9rem; margin-top: .9rem }
+.legend { --least: 19rem; gap: .35rem 1rem; list-style: none; padding: 0; font-size: .9rem }
+.legend svg { width: 16px; vertical-align: -3px; margin-right: .45rem }
+.sign { fill: none; stroke: var(--on); stroke-width: 2; stroke-linecap: round }
+.plot figcaption { display: flex; justify-content: space-between; margin-bottom: 1.6rem } .plot b { color: var(--ink) }
+.area { position: relative; height: 11rem; margin: 0 .8rem 2.9rem 4.2rem; font-size: .8rem; line-height: 1.2;
+  color: var(--soft); white-space: nowrap } .area > * { position: absolute }
+.area svg { width: 100%; height: 100%; overflow: visible; fill: none; stroke: var(--plot); stroke-width: 1.5 }
+.area path { vector-effect: non-scaling-stroke; stroke-linecap: round }
+.ticks { stroke: var(--line) } .dots { stroke-width: 6 }
+.y { right: 100%; padding-right: .6rem; transform: translateY(50%) }
+.x { top: 100%; padding-top: .5rem; transform: translateX(-50%); text-align: center }
+table { border-collapse: collapse; width: 100%; font-size: .95rem } tbody tr { border-top: 1px solid var(--line) }
+th, td { text-align: left; vertical-align: top; padding: .45rem .9rem .45rem 0; font-weight: 400 }
+tbody th { white-space: nowrap; color: var(--ink) } td:last-child { padding-right: 0 } .steps dt { margin-top: .9rem }
 .steps code { display: block; background: var(--page); border-radius: 8px; padding: .55rem .8rem; margin-top: .2rem }
-@media (max-width: 30rem) { body { padding: 1rem .75rem 2rem } header, section, .cards div { padding: 1.1rem }
-  .months { grid-template-columns: 1fr 1fr } .cards { gap: .75rem } }
-@media print { :root { color-scheme: light; --page: #ffffff } html { font-size: 10.5px } body { padding: 0; print-color-adjust: exact }
-  header, section, .cards div { break-inside: avoid; padding: 1rem } .cards { grid-template-columns: 1fr 1fr 1fr; gap: .6rem }
-  body > * { margin-bottom: .8rem } .months { grid-template-columns: repeat(6, 1fr) } .steps code { border: 1px solid var(--line) }
-  .pair { grid-template-columns: 1fr 1fr; gap: .8rem } }
+@media print { :root { color-scheme: light; --page: #ffffff; font-size: 10.5px } body { padding: 0;
+  print-color-adjust: exact } header, section, .cards div { break-inside: avoid; padding: 1rem } }
 """
-SQUARE = '<rect class="fill" width="16" height="16" rx="3"/>'
-RING = '<rect class="ring" x=".75" y=".75" width="14.5" height="14.5" rx="2.5"/>'
-DAYS = {  # the states of a day, best first: its name, colour, drawing, and words
-    "drilled": ("good", f'{SQUARE}<path style="fill:var(--on)" d="M8 2.8 13.2 8 8 13.2 2.8 8z"/>', "complete, and a drill restored it"),
-    "verified": ("good", f'{SQUARE}<path class="sign" d="m4.2 8.4 2.6 2.6 5-5.6"/>', "complete, and verified"),
+SQUARE = '<rect width="16" height="16" rx="3" fill="currentColor"/>'
+RING = '<rect x=".75" y=".75" width="14.5" height="14.5" rx="2" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+DAYS = {  # the states of a day, best first: colour, drawing, words
+    "drilled": ("good", SQUARE + '<path fill="var(--on)" d="M8 3l5 5-5 5-5-5z"/>', "complete, and a drill restored it"),
+    "verified": ("good", SQUARE + '<path class="sign" d="m4.2 8.4 2.6 2.6 5-5.6"/>', "complete, and verified"),
     "complete": ("good", SQUARE, "complete"),
-    "partly": ("warn", f'{SQUARE}<path class="sign" d="M4.5 8h7"/>', "partly: something is missing"),
-    "bad": ("bad", f'{SQUARE}<path class="sign" d="m5 5 6 6m0-6-6 6"/>', "damaged"),
-    "removed": ("mild", f'{SQUARE}<circle class="good fill" cx="8" cy="8" r="1.6"/>', "made, removed since"),
-    "failed": ("bad", f'{RING}<path class="sign own" d="M8 4.2v4.4M8 11.8v0"/>', "the backup failed"),
+    "partly": ("warn", SQUARE + '<path class="sign" d="M4.5 8h7"/>', "partly: something is missing"),
+    "bad": ("bad", SQUARE + '<path class="sign" d="m5 5 6 6m0-6-6 6"/>', "damaged"),
+    "removed": ("mild", SQUARE + '<circle cx="8" cy="8" r="1.6" fill="var(--good)"/>', "made, removed since"),
+    "failed": ("bad", RING + '<path class="sign" style="stroke:var(--bad)" d="M8 4v5M8 12v0"/>', "the backup failed"),
     "nothing": ("soft", RING, "nothing was made"),
     "outside": ("blank", SQUARE, "before the first backup, or not yet"),
-}  # fmt: skip
-TARGETS = (("Database", "database", 15 * 60, "15-30 min"), ("QR codes", "qr_codes", 5 * 60, "5-10 min"),
-           ("Configuration", "files", 5 * 60, "5 min"))  # fmt: skip; the runbook's figures; a drill must keep the lower one
+}
+TARGETS = {  # the runbook's recovery times; a drill must keep the lower one
+    "database": ("Database", 15 * 60, "15-30 min"),
+    "qr_codes": ("QR codes", 5 * 60, "5-10 min"),
+    "files": ("Configuration", 5 * 60, "5 min"),
+}
 SIZE_STEPS = [figure * 10**power for power in range(21) for figure in (1, 2, 5)]
-TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, *(60 * n for n in (1, 2, 5, 10, 20, 30)), *(3600 * step for step in SIZE_STEPS)]
-LONG_GAP = datetime.timedelta(days=40)  # retention leaves one set a month; a line over more than that would hide a hole
+TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, *(3600 * step for step in SIZE_STEPS)]
 
 
 def esc(text: object) -> str:
@@ -3638,20 +3599,9 @@ def esc(text: object) -> str:
     return html.escape(printable(str(text)[:1000]))
 
 
-def figure_of(value: object) -> float | None:
-    """Read a figure of the journal, which anybody may have edited; None where it is none."""
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e15 else None
-
-
-def day_text(moment: datetime.date) -> str:
-    """Write a day for people of every country: Tue 3 Mar 2026."""
-    return f"{moment:%a} {moment.day} {moment:%b} {moment:%Y}"
-
-
 def moment_text(moment: datetime.datetime) -> str:
-    """Write a moment in local time with its zone."""
-    local = moment.astimezone()
-    return f"{day_text(local)}, {local:%H:%M %Z}"
+    """Write a moment in local time with its zone, for people of every country: Tue 3 Mar 2026, 02:00 CET."""
+    return f"{moment.astimezone():%a %-d %b %Y, %H:%M %Z}"
 
 
 def seconds_text(seconds: float) -> str:
@@ -3659,208 +3609,225 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 10 else human_age(seconds)
 
 
+def judged(good: bool, praise: str, blame: str) -> str:
+    """Show a result by word, sign and colour."""
+    return f'<span class="good">&#10003; {praise}</span>' if good else f'<span class="bad">&#10007; {blame}</span>'
+
+
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table; the cells are HTML, the first of each row is its heading."""
-    body = "".join(f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows)
-    return f'<table><thead><tr>{"".join(f"<th scope=col>{cell}</th>" for cell in head)}</tr></thead><tbody>{body}</tbody></table>'
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    body = "".join(f'<tr><th scope="row">{name}</th><td>{"</td><td>".join(cells)}</td></tr>' for name, *cells in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def section(title: str, *content: str) -> str:
-    """Write a part of the page under its heading."""
-    return f"<section><h2>{title}</h2>{''.join(content)}</section>"
-
-
-def day_states(sets: Sequence[BackupSet], journal: Iterable[Mapping[str, Any]], kinds: Sequence[str]) -> dict[datetime.date, str]:
+def day_states(
+    sets: Sequence[BackupSet], journal: Iterable[Mapping[str, Any]], kinds: Sequence[str]
+) -> dict[datetime.date, str]:
     """Say for each local day how its best set stands; where there is none, what the journal says of its runs."""
     found: list[tuple[datetime.datetime, str]] = []
     for backup_set in sets:
-        state = "verified" if all(a.verified for a in backup_set.archives.values()) else "complete"
+        archives = backup_set.archives.values()
         if backup_set.lacks(kinds):
-            state = "bad" if backup_set.unreadable or any(a.problem for a in backup_set.archives.values()) else "partly"
-        found.append((backup_set.moment, "drilled" if backup_set.drill and state in ("verified", "complete") else state))
+            state = "bad" if backup_set.unreadable or any(a.problem for a in archives) else "partly"
+        elif backup_set.drill:
+            state = "drilled"
+        else:
+            state = "verified" if all(a.verified for a in archives) else "complete"
+        found.append((backup_set.moment, state))
     for entry in journal:
         if entry.get("command") == "backup":
-            moment = datetime.datetime.fromisoformat(entry["time"])
-            with contextlib.suppress(ValueError):  # the run's start, where it got that far: its end may be tomorrow
-                moment = datetime.datetime.strptime(str(entry.get("id")), ID_FORMAT).replace(tzinfo=datetime.timezone.utc)
-            found.append((moment, "removed" if entry.get("made") else "failed"))
-    order, states = list(DAYS), {}
-    for moment, state in found:
-        if 1970 < moment.year < 9999:
-            day = moment.astimezone().date()
-            states[day] = min(states.get(day, state), state, key=order.index)
-    return states
+            begun = noted_id(entry.get("id")) or datetime.datetime.fromisoformat(entry["time"])  # it may end tomorrow
+            found.append((begun, "removed" if entry.get("made") else "failed"))
+    found.sort(key=lambda item: list(DAYS).index(item[1]), reverse=True)
+    return {moment.astimezone().date(): state for moment, state in found}  # the last one wins: the best
 
 
-def calendar_month(first: datetime.date, states: Mapping[datetime.date, str]) -> str:
+def calendar_month(year: int, month: int, states: Mapping[datetime.date, str]) -> str:
     """Draw a month, a row per week, with words for each day and, for who cannot see it, for all of it."""
-    drawn, told, row = [], {}, 0
-    for day in (first + datetime.timedelta(days=n) for n in range(31)):
-        if day.month == first.month:
-            state = states.get(day, "outside")
-            told.setdefault(state, []).append(str(day.day))
-            if day.day == 1 or day.weekday() == 0:
-                row += day.day > 1
-                drawn.append(f'<text x="14" y="{18 * row + 11}">{day.day}</text>')
-            drawn.append(f'<use href="#{state}" x="{18 * day.weekday() + 18}" y="{18 * row}"><title>{day_text(day)}: {DAYS[state][2]}</title></use>')
-    words = "; ".join(f"{DAYS[state][2]}: {', '.join(told[state])}" for state in DAYS if state in told)
-    return (f'<figure><figcaption>{first:%B %Y}</figcaption><svg viewBox="0 0 144 106" role="img" aria-label="{first:%B %Y}. {words}">'
-            f'{"".join(drawn)}</svg></figure>')  # fmt: skip
+    drawn, told = [], {}
+    for row, week in enumerate(calendar.monthcalendar(year, month)):
+        drawn.append(f'<text x="14" y="{18 * row + 11}">{next(filter(None, week))}</text>')
+        for column, number in enumerate(week):
+            if number:
+                day = datetime.date(year, month, number)
+                state = states.get(day, "outside")
+                told.setdefault(state, []).append(str(number))
+                place = f'href="#{state}" x="{18 * column + 18}" y="{18 * row}"'
+                drawn.append(f"<use {place}><title>{day:%a %-d %b %Y}: {DAYS[state][2]}</title></use>")
+    title = f"{calendar.month_name[month]} {year}"
+    label = "; ".join(f"{DAYS[state][2]}: {', '.join(told[state])}" for state in DAYS if state in told)
+    return f"""<figure><figcaption>{title}</figcaption><svg viewBox="0 0 144 106" role="img"
+aria-label="{title}. {label}">{"".join(drawn)}</svg></figure>"""
 
 
-def calendar(states: Mapping[datetime.date, str], today: datetime.date) -> str:
+def calendar_section(states: Mapping[datetime.date, str], today: datetime.date) -> str:
     """Draw the last 12 months, with a legend that counts."""
-    months = [datetime.date((today.year * 12 + today.month - 1 - ago) // 12, (today.month - 1 - ago) % 12 + 1, 1) for ago in reversed(range(12))]
-    begin = min(states, default=today)
-    days = [months[0] + datetime.timedelta(days=n) for n in range((today - months[0]).days + 1)]
+    months = [divmod(today.year * 12 + today.month - 12 + n, 12) for n in range(12)]  # the year, and the month less one
+    first, begin = datetime.date(months[0][0], months[0][1] + 1, 1), min(states, default=today)
+    days = [first + datetime.timedelta(days=n) for n in range((today - first).days + 1)]
     shown = {day: states.get(day, "nothing" if begin < day < today else "outside") for day in days}
-    counts = {state: sum(found == state for found in shown.values()) for state in DAYS}
-    legend = "".join(f'<li><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{state}"/></svg>{words}'
-                     + (f": <b>{counts[state]}</b> {'day' if counts[state] == 1 else 'days'}" if state != "outside" else "") + "</li>"
-                     for state, (_, _, words) in DAYS.items())  # fmt: skip
-    return section("The last 12 months", '<p class="soft">A square is a day, a row is a week from Monday. The best set of a day counts.</p>',
-                   f'<div class="months">{"".join(calendar_month(month, shown) for month in months)}</div><ul class="legend">{legend}</ul>')  # fmt: skip
+    drawn = "".join(calendar_month(year, month + 1, shown) for year, month in months)
+    legend = ""
+    for state, (_, _, words) in DAYS.items():
+        count = list(shown.values()).count(state)
+        counted = f": <b>{count}</b> {'day' if count == 1 else 'days'}" if state != "outside" else ""
+        legend += f'<li><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{state}"/></svg>{words}{counted}</li>'
+    return f"""<section><h2>The last 12 months</h2>
+<p class="soft">A square is a day, a row is a week from Monday. The best set of a day counts.</p>
+<div class="grid months">{drawn}</div><ul class="grid legend">{legend}</ul></section>"""
 
 
-def chart(title: str, points: Sequence[tuple[datetime.datetime, float]], until: datetime.datetime, steps: Sequence[float],
-          text: Callable[[float], str]) -> str:  # fmt: skip
-    """Plot figures over time, oldest first. One far above the others stands on the upper edge and is named there.
-
-    The drawing stretches with the page and the words do not: they are HTML, placed in per cent.
-    """
+def chart(
+    title: str, points: Sequence[tuple[datetime.datetime, float]], until: datetime.datetime, steps: Sequence[float],
+    text: Callable[[float], str],
+) -> str:  # fmt: skip
+    """Plot figures over time, oldest first. The drawing stretches with the page, and the words, in HTML, do not."""
     first, last = min(points[0][0], until - datetime.timedelta(days=7)), max(points[-1][0], until)
-    values = sorted(value for _, value in points)
-    usual = values[-1 - len(values) // 10]  # nine in ten are not above it
-    top = values[-1] if len(values) < 10 or values[-1] <= 4 * usual else 1.5 * usual
-    step = next(step for step in steps if top <= 4 * step)
-    ticks = [step * n for n in range(max(1, -int(-top // step)) + 1)]
-    def across(moment: datetime.datetime) -> int:
-        return round((moment - first) / (last - first) * 1000)
-    def down(value: float) -> int:
-        return 200 - round(200 * min(value, ticks[-1]) / ticks[-1])
-
-    line, dots, far, before = [], {}, {}, None
+    most = max(value for _, value in points)
+    step = next(step for step in steps if most <= 4 * step)
+    count = max(1, -int(-most // step))
+    places = []
     for moment, value in points:
-        place = f"{across(moment)} {down(value)}"
-        line.append(f"{'L' if before and moment - before <= LONG_GAP else 'M'}{place}")
-        (far if value > ticks[-1] else dots)[f"M{place}h0"] = None  # dots on the same place are one
-        before = moment
-    grid = "".join(f"M0 {down(tick)}H1000" for tick in ticks)
-    labels = [f'<span class="y" style="bottom:{100 * n / (len(ticks) - 1):.0f}%">{text(tick)}</span>' for n, tick in enumerate(ticks)]
+        across, up = 1000 * (moment - first) / (last - first), 200 * value / (step * count)
+        places.append(f"{round(across)} {200 - round(up)}")
+    dots = "".join(dict.fromkeys(f"M{place}h0" for place in places))  # those on one place are one
+    ticks = "".join(f"M0 {200 - round(200 * n / count)}H1000" for n in range(count + 1))
+    labels = ""
+    for n in range(count + 1):
+        labels += f'<span class="y" style="bottom:{100 * n / count:.0f}%">{text(step * n)}</span>'
     for n in range(5):
-        day = first + (last - first) * n / 4
-        labels.append(f'<span class="x" style="left:{25 * n}%">{day.day} {day:%b}<br>{day:%Y}</span>')
-    when, most = max(points, key=lambda point: point[1])
-    if far:
-        side = "left" if across(when) < 500 else "right"
-        place = across(when) / 10 if side == "left" else 100 - across(when) / 10
-        labels.append(f'<span class="far-out warn" style="{side}:{place:.1f}%">&#9650; {text(most)}, {day_text(when)}</span>')
-    words = f"{title}: {len(points)} sets from {day_text(points[0][0])} to {day_text(points[-1][0])}, newest {text(points[-1][1])}, most {text(most)}"
-    return (f'<figure class="plot"><figcaption>{title}<span>newest <b>{text(points[-1][1])}</b></span></figcaption><div class="area">'
-            f'<svg viewBox="0 0 1000 200" preserveAspectRatio="none" role="img"><title>{words}</title><path class="grid" d="{grid}"/>'
-            f'<path d="{"".join(line)}"/><path class="dots{" many" * (len(points) > 120)}" d="{"".join(dots)}"/>'
-            f'<path class="dots far" d="{"".join(far)}"/></svg>{"".join(labels)}</div></figure>')  # fmt: skip
+        day = (first + (last - first) * n / 4).astimezone()
+        labels += f'<span class="x" style="left:{25 * n}%">{day:%-d %b<br>%Y}</span>'
+    newest = text(points[-1][1])
+    return f"""<figure class="plot"><figcaption>{title}<span>newest <b>{newest}</b></span></figcaption>
+<div class="area"><svg viewBox="0 0 1000 200" preserveAspectRatio="none" role="img">
+<title>{title}: {len(points)} sets since {points[0][0]:%-d %b %Y}, newest {newest}, most {text(most)}</title>
+<path class="ticks" d="{ticks}"/><path d="M{'L'.join(places)}"/>
+<path class="dots" d="{dots}"/></svg>{labels}</div></figure>"""
 
 
 def charts(sets: Sequence[BackupSet], kinds: Sequence[str], until: datetime.datetime) -> str:
     """Plot how large the complete sets are and how long they took."""
-    complete = [(s.moment.astimezone(), s.archives.values()) for s in reversed(sets) if not s.lacks(kinds)]
-    if not complete:
-        return section("Size and duration", "<p>There is no complete set yet, so there is nothing to plot.</p>")
-    sizes = [(moment, float(sum(a.size_bytes for a in archives))) for moment, archives in complete]
-    times = [(moment, sum(a.duration_seconds for a in archives)) for moment, archives in complete]
-    return section("Size and duration", '<p class="soft">A dot is a complete set that is still there.</p><div class="pair">',
-                   chart("Size of a set", sizes, until.astimezone(), SIZE_STEPS, lambda size: human_size(size).replace(".0 ", " ")),
-                   chart("Time it took", times, until.astimezone(), TIME_STEPS, seconds_text), "</div>")  # fmt: skip
+    drawn = "There is no complete set yet, so there is nothing to plot."
+    complete = [(s.moment, s.archives.values()) for s in reversed(sets) if not s.lacks(kinds)]
+    if complete:
+        sizes = [(moment, sum(a.size_bytes for a in archives)) for moment, archives in complete]
+        times = [(moment, sum(a.duration_seconds for a in archives)) for moment, archives in complete]
+        drawn = chart("Size of a set", sizes, until, SIZE_STEPS, lambda size: human_size(size).replace(".0 ", " "))
+        drawn += chart("Time it took", times, until, TIME_STEPS, seconds_text)
+    return f"""<section><h2>Size and duration</h2><p class="soft">A dot is a complete set that is still there.</p>
+<div class="grid pair">{drawn}</div></section>"""
 
 
-def recovery(drill: Mapping[str, Any], kinds: Sequence[str]) -> str:
+def recovery(steps: object, kinds: Sequence[str]) -> str:
     """Hold what the last drill measured against the times that the runbook promises."""
-    steps, rows = drill.get("steps") if isinstance(drill.get("steps"), dict) else {}, []
-    for title, kind, target, promise in TARGETS:
-        seconds, measured = figure_of(steps.get(kind)), "not measured"
-        if seconds is not None:
-            word = '<span class="good">&#10003; in time</span>' if seconds <= target else '<span class="bad">&#10007; TOO SLOW</span>'
-            measured = f"{seconds_text(seconds)}, {word}"
-        rows += [(title, promise, measured)] * (kind in kinds)
+    rows = []
+    for kind in (kind for kind in TARGETS if kind in kinds):
+        title, target, promise = TARGETS[kind]
+        seconds, measured = steps.get(kind) if isinstance(steps, dict) else None, "not measured"
+        if isinstance(seconds, (int, float)) and 0 <= seconds < 1e15:  # anybody may have edited the journal
+            measured = f"{seconds_text(seconds)}, {judged(seconds <= target, 'in time', 'TOO SLOW')}"
+        rows.append((title, promise, measured))
     rows.append(("The whole server", "2-4 hours", "no drill can measure it"))
-    return section("Recovery", html_table(("What is lost", "Back within", "The last drill took"), rows),
-                   '<p class="soft">The time for people comes on top of what the drill took.</p>')  # fmt: skip
+    return f"""<section><h2>Recovery</h2>{html_table(("What is lost", "Back within", "The last drill took"), rows)}
+<p class="soft">The time for people comes on top of what the drill took.</p></section>"""
 
 
 def cleanup_section(plan: Plan, facts: Mapping[str, Any], keep_days: int) -> str:
     """Say what cleanup would delete now, and what restores have put aside."""
     rows = [(verdict.set.id, esc(verdict.reason)) for verdict in plan.verdicts if not verdict.keep]
+    told = html_table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
     if plan.refusal:
         told = f'<p><b class="warn">It deletes nothing:</b> {esc(plan.refusal)}</p>'
-    else:
-        told = html_table(("Set", "Why"), rows[:10]) if rows else "<p>Nothing: every set that is there stays.</p>"
-        told += f"<p>and {len(rows) - 10} more: <code>backup_system.py cleanup --dry-run</code></p>" if len(rows) > 10 else ""
-    kept = "".join(f"<li>{esc(Kept(**item))}</li>" for item in facts.get("kept", ()))
-    complaint = f'<p class="warn">{esc(facts["kept_complaint"])}</p>' if facts.get("kept_complaint") else ""
-    aside = f"<ul>{kept}</ul><p class=soft>Cleanup removes it {keep_days} days after the restore.</p>" if kept else "" if complaint else "<p>Nothing.</p>"
-    return section("What cleanup deletes next", told, "<h2>Kept aside by restores</h2>", complaint, aside)
+    elif len(rows) > 10:
+        told += f"<p>and {len(rows) - 10} more: <code>backup_system.py cleanup --dry-run</code></p>"
+    kept = [str(Kept(**item)) for item in facts.get("kept", ())] + [facts.get("kept_complaint")]
+    aside = "".join(f"<li>{esc(text)}</li>" for text in kept if text)
+    aside = f"<ul>{aside}</ul>" if aside else "<p>Nothing.</p>"
+    return f"""<section><h2>What cleanup deletes next</h2>{told}<h2>Kept aside by restores</h2>
+<p class="soft">for {keep_days} days; then cleanup removes it</p>{aside}</section>"""
 
 
 def restore_section(newest: BackupSet | None, settings: Settings) -> str:
     """Give the commands that bring the newest complete set back, to be copied as they are."""
-    own = settings.env_file and settings.env_file != HERE / ".env.backup"
-    script = shlex.join(["python3", str(HERE / "backup_system.py"), *(["--env-file", str(settings.env_file)] if own else [])])
-    steps = [("What is there", "list")]
+    steps = {"What is there": ["list"]}
     if newest:
-        only = [(f"{title} only", f"restore --backup {newest.id} --only {kind}") for title, kind, *_ in TARGETS if kind in settings.kinds]
-        steps += [("Everything", f"restore --backup {newest.id}"), *only, ("Back to what was there before the restore", "restore --undo")]
-    told = "".join(f"<dt>{title}</dt><dd><code>{esc(script)} {words}</code></dd>" for title, words in steps)
-    return section("To bring it back", "<p>On the server, in a terminal: a restore asks before it replaces anything, and keeps what was there. "
-                   f"For the worst day there is the runbook, step by step: <code>{esc(HERE / 'DISASTER_RECOVERY.md')}</code></p>",
-                   f'<dl class="steps">{told}</dl>')  # fmt: skip
+        steps["Everything"] = ["restore", "--backup", newest.id]
+        for kind in (kind for kind in TARGETS if kind in settings.kinds):
+            steps[f"{TARGETS[kind][0]} only"] = [*steps["Everything"], "--only", kind]
+        steps["Back to what was there before the restore"] = ["restore", "--undo"]
+    typed = {title: esc(own_command(settings, *words)) for title, words in steps.items()}
+    told = "".join(f"<dt>{title}</dt><dd><code>{command}</code></dd>" for title, command in typed.items())
+    return f"""<section><h2>To bring it back</h2><p>On the server, in a terminal: a restore asks before it replaces
+anything, and keeps what was there. For the worst day there is the runbook, step by step:
+<code>{esc(HERE / 'DISASTER_RECOVERY.md')}</code></p><dl class="steps">{told}</dl></section>"""
 
 
-def cards(facts: Mapping[str, Any], newest: BackupSet | None, drill: Mapping[str, Any]) -> str:
+def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
     """Show the figures that matter most, each with a word of explanation."""
-    verify, free, per_day = facts.get("last_verify"), facts.get("free_bytes"), facts.get("bytes_per_day")
-    never, rows = '<span class="warn">never</span>', [("Newest complete set", '<span class="bad">none</span>', "backup_system.py backup")]
+    never, verified, per_day = '<span class="warn">never</span>', facts.get("last_verify"), facts.get("bytes_per_day")
+    read = moment_text(datetime.datetime.fromisoformat(verified)) if verified else never
+    tiers = ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())
+    free = human_size(facts["free_bytes"]) if "free_bytes" in facts else "unknown"
+    full = f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else ""
+    shown = {
+        "Newest complete set": ('<span class="bad">none</span>', "backup_system.py backup"),
+        "Last drill": (never, "it restores and compares: backup_system.py drill"),
+        "Last verify": (read, "each byte, as it is stored"),
+        "Sets": (facts.get("sets", "unknown"), tiers),
+        "Free space": (free, full),
+    }
     if newest:
-        rows = [("Newest complete set", moment_text(newest.moment), f"{newest.id}, {human_size(sum(a.size_bytes for a in newest.archives.values()))}")]
-    if drill:
-        word = '<span class="good">&#10003; identical</span>' if drill.get("identical") is True else '<span class="bad">&#10007; NOT IDENTICAL</span>'
-        rows.append(("Last drill", word, f"{moment_text(datetime.datetime.fromisoformat(drill['time']))}: {esc(drill.get('proof'))}"))
-    else:
-        rows.append(("Last drill", never, "it restores and compares: backup_system.py drill"))
-    rows += [("Last verify", moment_text(datetime.datetime.fromisoformat(verify)) if verify else never, "each byte, as it is stored"),
-             ("Sets", str(facts.get("sets", "unknown")), ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())),
-             ("Free space", human_size(free) if free is not None else "unknown",
-              f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else "")]  # fmt: skip
+        size = human_size(sum(archive.size_bytes for archive in newest.archives.values()))
+        shown["Newest complete set"] = moment_text(newest.moment), f"{newest.id}, {size}"
+    if drill := facts.get("last_drill"):
+        when = moment_text(datetime.datetime.fromisoformat(drill["time"]))
+        same = judged(drill["identical"] is True, "identical", "NOT IDENTICAL")
+        shown["Last drill"] = same, f"{when}: {esc(drill['proof'])}"
     for state in facts.get("offsite", ()):
-        text = f"the newest there is {human_age(state['age_seconds'])} old, {human_age(state['behind_seconds'] or 0)} behind" if state["newest"] else ""
-        rows.append((f"Off-site: {esc(state['remote'])}", esc(state["newest"] or "nothing yet"), text))
+        ages = [human_age(state[key] or 0) for key in ("age_seconds", "behind_seconds")]
+        text = f"the newest there is {ages[0]} old, {ages[1]} behind" if state["newest"] else ""
+        shown[f"Off-site: {esc(state['remote'])}"] = esc(state["newest"] or "nothing yet"), text
     if not facts.get("offsite"):
-        rows.append(("Off-site copies", '<span class="warn">not set up</span>', "if this machine is lost, so are the backups"))
-    return '<dl class="cards">' + "".join(f"<div><dt>{title}</dt><dd><b>{value}</b>{text}</dd></div>" for title, value, text in rows) + "</dl>"
+        missing = '<span class="warn">not set up</span>'
+        shown["Off-site copies"] = missing, "if this machine is lost, so are the backups"
+    row = '<div><dt>{}</dt><dd><b>{}</b><span class="soft">{}</span></dd></div>'
+    return f'<dl class="grid cards">{"".join(row.format(title, *told) for title, told in shown.items())}</dl>'
 
 
-def status_page(facts: Mapping[str, Any], sets: Sequence[BackupSet], plan: Plan, journal: Sequence[Mapping[str, Any]], settings: Settings,
-                now: datetime.datetime, max_age_hours: int) -> str:  # fmt: skip
+def status_page(
+    facts: Mapping[str, Any], sets: Sequence[BackupSet], plan: Plan, journal: Sequence[Mapping[str, Any]],
+    settings: Settings, now: datetime.datetime, max_age_hours: int,
+) -> str:  # fmt: skip
     """Write how the backups stand as one page that needs nothing else, no script and no other file. Pure."""
     sets = [s for s in sets if 1970 < s.moment.year < 9999]  # the others have no local time
     newest, reasons, host = newest_complete(sets, settings), facts["reasons"], esc(facts.get("host", ""))
-    drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), {})
+    steps = (facts.get("last_drill") or {}).get("steps")
     word, kind, sign = ("HEALTHY", "good", "verified") if facts["healthy"] else ("NOT HEALTHY", "bad", "bad")
-    told = "".join(f"<li>{esc(reason)}</li>" for reason in [*reasons[:20], *([f"and {len(reasons) - 20} more"] if len(reasons) > 20 else [])])
-    told = f"<ul>{told}</ul>" if told else "<p>The backups are there, they are new enough, and nothing is known to be wrong with them.</p>"
+    more = [f"and {len(reasons) - 20} more"] if len(reasons) > 20 else []
+    told = "<p>The backups are there, they are new enough, and nothing is known to be wrong with them.</p>"
+    if reasons:
+        told = f"<ul>{''.join(f'<li>{esc(reason)}</li>' for reason in [*reasons[:20], *more])}</ul>"
     until = (newest.moment if newest and facts["healthy"] else now) + datetime.timedelta(hours=max_age_hours)
-    symbols = "".join(f'<g id="{state}" class="{colour}">{drawing}</g>' for state, (colour, drawing, _) in DAYS.items())
-    return f"""{PAGE_HEAD % (word, host, PAGE_STYLE)}<svg class="hide" aria-hidden="true"><defs>{symbols}</defs></svg>
+    symbols = "".join(f'<g id="{state}" class="{colour}">{svg}</g>' for state, (colour, svg, _) in DAYS.items())
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="robots" content="noindex"><title>{word}: ArrivApp backups on {host}</title><link rel="icon" href="data:,">
+<style>{PAGE_STYLE}</style></head><body>
+<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>{symbols}</defs></svg>
 <header class="{kind}-page"><svg viewBox="0 0 16 16" aria-hidden="true"><use href="#{sign}"/></svg>
-<h1><small>ArrivApp backups on {host}</small><span class="{kind}">{word}</span></h1>{told}
-<p>Written <b>{moment_text(now)}</b>. Believe it until <b>{moment_text(until)}</b>: an older page proves nothing, for whatever stopped
-the backups has stopped this page too. Then ask the server: <code>backup_system.py status</code></p></header>
-<main>{cards(facts, newest, drill)}
-{calendar(day_states(sets, journal, settings.kinds), now.astimezone().date())}
+<h1><small class="soft">ArrivApp backups on {host}</small><span class="{kind}">{word}</span></h1>{told}
+<p>Written <b>{moment_text(now)}</b>. Believe it until <b>{moment_text(until)}</b>: an older page proves nothing, for
+whatever stopped the backups has stopped this page too. Then ask the server:
+<code>backup_system.py status</code></p></header>
+<main class="grid">{cards(facts, newest)}
+{calendar_section(day_states(sets, journal, settings.kinds), now.astimezone().date())}
 {charts(sets, settings.kinds, now)}
-<div class="pair">{recovery(drill, settings.kinds)}{cleanup_section(plan, facts, settings.keep_before_days)}</div>
+<div class="grid pair">{recovery(steps, settings.kinds)}{cleanup_section(plan, facts, settings.keep_before_days)}</div>
 {restore_section(newest, settings)}</main>
-<footer>ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>
+<footer class="soft">ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>
 """
 
 
@@ -4231,7 +4198,7 @@ def verify_remote(settings: Settings, name: str, args: argparse.Namespace, note:
                     raise DamageError(f"{remote_path(archive)} is gone there, or not as long as it was")
                 if all(archive.id != backup_set.id for backup_set in chosen):
                     continue  # to read it would cost a download
-                download(remote, remote_path(archive), archive.size_bytes, archive.sha256)
+                download(remote, remote_path(archive), archive.sha256)
             except DamageError as error:
                 word, text = "DAMAGED", str(error)
                 report.problem(f"{name}: {text}", DAMAGE)
@@ -4403,7 +4370,7 @@ def pull_archive(remote: Remote, archive: Archive, settings: Settings) -> None:
         else:
             require_space(path.parent, archive.size_bytes + MIB, f"{path.name}")
             with published(path) as stream:
-                download(remote, remote_path(archive), archive.size_bytes, archive.sha256, stream.write)
+                download(remote, remote_path(archive), archive.sha256, stream.write)
         with published(sidecar) as stream:
             stream.write(archive.sidecar)
     except DamageError as error:
