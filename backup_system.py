@@ -3988,8 +3988,8 @@ def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(shrunk)
 
 
-def dump_into(stream: BinaryIO, job: Job, source: Source, needed: int, directory: Path) -> tuple[dict[str, Any], str]:
-    """Let a source write its archive; give its facts and its SHA-256. A terminal shows how far it is."""
+def dump_into(stream: BinaryIO, job: Job, source: Source, failed: Callable[[OSError], BackupError]) -> dict[str, Any]:
+    """Let a source write its archive; give the facts for the sidecar. A terminal shows how far it is."""
     digest, last, terminal = hashlib.sha256(), job.previous.get(source.kind), sys.stderr.isatty()
     started = shown = time.monotonic()
     def write(chunk: bytes) -> None:
@@ -3998,7 +3998,7 @@ def dump_into(stream: BinaryIO, job: Job, source: Source, needed: int, directory
         try:
             stream.write(chunk)
         except OSError as error:  # not to be taken for a source file that cannot be read
-            raise disk_failure(error, directory, needed) from error
+            raise failed(error) from error
         if terminal and time.monotonic() - shown > 0.2:
             shown, size = time.monotonic(), stream.tell()
             share = f", {100 * size / last.size_bytes:.0f} % of the last one" if last and last.size_bytes else ""
@@ -4012,7 +4012,7 @@ def dump_into(stream: BinaryIO, job: Job, source: Source, needed: int, directory
         what = error.filename or source.kind
         raise BackupError(f"cannot read {what}: {error.strerror}: let this user read it") from error
     print("\r\x1b[K" if terminal else "", end="", file=sys.stderr)
-    return facts, digest.hexdigest()
+    return {"size_bytes": stream.tell(), "sha256": digest.hexdigest(), **facts}
 
 
 def store(job: Job, source: Source) -> Archive:
@@ -4023,23 +4023,23 @@ def store(job: Job, source: Source) -> Archive:
     path = settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
     first = job.server.facts["size_bytes"] // 3 if source.kind == "database" else MIB  # a third, as measured
     needed = int(last.size_bytes * 1.2) if last else first
+    failed = functools.partial(disk_failure, path=path.parent, needed=needed)
     require_space(path.parent, needed + MIB, f"the {source.kind} backup")
     try:
         with published(path) as stream:
-            facts, sha256 = dump_into(stream, job, source, needed, path.parent)
-            size = stream.tell()
-            if last and sha256 == last.sha256:
-                share_bytes(path, last.path, sha256)
+            facts = dump_into(stream, job, source, failed)
+            if last and facts["sha256"] == last.sha256:
+                share_bytes(path, last.path, last.sha256)
         shrunk = shrink_of(last.facts, facts) if last else ""
         if shrunk:
             facts["shrunk"] = shrunk
             kept = f"The backup is kept, and every older set, until: status --accept {job.id}"
             job.report.problem(f"{source.kind} shrank: {shrunk}. {kept}")
         sidecar = {
-            "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
-            "sha256": sha256, "created_at": utc_now().isoformat(timespec="seconds"),
-            "duration_seconds": round(time.monotonic() - started, 3), "kinds": list(job.kinds), "tool_version": VERSION,
-            "host": os.uname().nodename, "encryption": encryption_facts(settings.encrypt_to, path.name), **facts,
+            "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name,
+            "created_at": utc_now().isoformat(timespec="seconds"), "kinds": list(job.kinds), "tool_version": VERSION,
+            "duration_seconds": round(time.monotonic() - started, 3), "host": os.uname().nodename,
+            "encryption": encryption_facts(settings.encrypt_to, path.name), **facts,
         }  # fmt: skip
         data = sidecar_bytes(sidecar, settings.signing_key)
         if len(data) > SIDECAR_LIMIT:
@@ -4050,7 +4050,7 @@ def store(job: Job, source: Source) -> Archive:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise disk_failure(error, path.parent, needed) from error
+            raise failed(error) from error
         raise
     return read_archive(f"{path}.json", settings.signing_key)
 
@@ -4071,19 +4071,24 @@ def backup_kind(job: Job, source: Source) -> None:
             log.warning("%s; trying again", error)
 
 
-def link_latest(archive: Archive) -> None:
-    """Let `latest.dump.*` lead to the newest database archive: for people; no code follows it."""
-    directory = archive.path.parent
-    link, partial = directory / f"latest{''.join(archive.path.suffixes)}", directory / ".latest.partial"
-    try:
-        partial.symlink_to(archive.path.name)
-        adopt(partial, directory)
-        partial.rename(link)
-        for other in directory.glob("latest.dump.*"):  # packed or sealed in another way
-            if other != link and other.is_symlink() and ARCHIVE_NAME.fullmatch(os.readlink(other)):
-                other.unlink()
-    except OSError as error:  # a file system without links
-        log.warning("the link %s could not be made: %s", link, error.strerror)
+def tidy_up(made: Sequence[Archive], orphans: Sequence[Path]) -> None:
+    """Let `latest.dump.*` lead to the new database archive, for people; remove what has no sidecar and a successor."""
+    for archive in [archive for archive in made if archive.kind == "database"]:
+        directory = archive.path.parent
+        link, partial = directory / f"latest{''.join(archive.path.suffixes)}", directory / ".latest.partial"
+        try:
+            partial.symlink_to(archive.path.name)
+            adopt(partial, directory)
+            partial.rename(link)
+            for other in directory.glob("latest.dump.*"):  # packed or sealed in another way
+                if other != link and other.is_symlink() and ARCHIVE_NAME.fullmatch(os.readlink(other)):
+                    other.unlink()
+        except OSError as error:  # a file system without links
+            log.warning("the link %s could not be made: %s", link, error.strerror)
+    for orphan in orphans:
+        if orphan.name.startswith(tuple(STEMS[archive.kind] for archive in made)):
+            log.info("removing %s: a run died before its sidecar, so it is no backup", orphan)
+            orphan.unlink(missing_ok=True)
 
 
 def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
@@ -4113,13 +4118,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         for kind in kinds:
             if job.server or kind not in dumped:
                 backup_kind(job, SOURCES[kind])
-        for archive in report.made:
-            if archive.kind == "database":
-                link_latest(archive)
-        for orphan in known.orphans:
-            if orphan.name.startswith(tuple(STEMS[archive.kind] for archive in report.made)):
-                log.info("removing %s: a run died before its sidecar, so it is no backup", orphan)
-                orphan.unlink(missing_ok=True)
+        tidy_up(report.made, known.orphans)
         if not report.made and report.exit_code != FAILED:
             report.problem("nothing was backed up", FAILED)
         record(settings, report, kinds=list(kinds), made=[archive.path.name for archive in report.made])
@@ -4424,9 +4423,9 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
         if item.id >= limit or not live:  # where nothing is live, this is the last there is
             continue
         log.info("%s %s", "would remove" if dry_run else "removing", item)
+        if dry_run:
+            continue
         try:
-            if dry_run:
-                continue
             if item.kind == "database":
                 drop_database(server, item.place)
             elif item.kind == "qr_codes":
@@ -4521,9 +4520,11 @@ def pull_archive(remote: Remote, archive: Archive, settings: Settings) -> None:
             require_space(path.parent, archive.size_bytes + MIB, path.name)
             with published(path) as stream:
                 download(remote, remote_path(archive), archive.size_bytes, archive.sha256, stream.write)
-        if not sidecar.exists() or sidecar.read_bytes() != archive.sidecar:
+        if not sidecar.exists():
             with published(sidecar) as stream:
                 stream.write(archive.sidecar)
+        elif sidecar.read_bytes() != archive.sidecar:
+            raise DamageError(f"{sidecar} is another")
     except DamageError as error:
         if not path.exists():
             raise
