@@ -3841,101 +3841,112 @@ def say(text: str, end: str = "\n") -> None:
 
 def record(settings: Settings, report: Report, **facts: Any) -> None:
     """Write the run into the journal; a journal that cannot be written fails nothing that was made."""
+    problems = [starred(message, settings.secret_values) for _, message in report.problems]
     entry = {"command": report.command, "run": report.run, "id": report.id or None, "exit_code": report.exit_code,
-             "seconds": round(time.monotonic() - report.started, 1),
-             "problems": [starred(message, settings.secret_values) for _, message in report.problems], **facts}  # fmt: skip
+             "seconds": round(time.monotonic() - report.started, 1), "problems": problems, **facts}  # fmt: skip
     try:
         write_journal(settings.backup_dir, entry)
     except OSError as error:
         report.problem(f"the journal could not be written: {error.strerror}")
 
 
-def progress_text(name: str, size: int, seconds: float, last: Archive | None) -> str:
-    """Write the progress line of a terminal: bytes, rate and time, against the last archive of the kind."""
-    share = f", {100 * size / last.size_bytes:.0f} % of the last one" if last and last.size_bytes else ""
-    return f"\r\x1b[K{name}: {human_size(size)}, {human_size(size / seconds)}/s, {seconds:.0f} s{share}"
+def own_tables(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Give the rows of each table, without the copies that restore --table made, to be dropped again."""
+    tables = facts.get("tables", {}).items()
+    return {name: entry["rows"] for name, entry in tables if not re.match(r"restored_\d{8}t\d{6}z\.", name)}
 
 
 def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say how an archive shrank against the one before: a table gone, rows, tables or files fewer than half. '' if not."""
-    def own(facts: Mapping[str, Any]) -> dict[str, int]:  # without what restore --table made, to be dropped again
-        return {name: entry["rows"] for name, entry in facts.get("tables", {}).items() if not re.match(r"restored_\d{8}t\d{6}z\.", name)}
-    def counts(facts: Mapping[str, Any]) -> dict[str, int | None]:
-        tables, copies = facts.get("objects", {}).get("tables"), len(facts.get("tables", {})) - len(own(facts))
-        return {"files": facts.get("file_count"), "rows": sum(own(facts).values()) if "tables" in facts else None, "tables": tables and tables - copies}
+    """Say how an archive shrank against the one before: a table gone, rows, tables or files below half. '' if not."""
+    before, after, shrunk = own_tables(last), own_tables(now), []
+    counts = [("files", last.get("file_count"), now.get("file_count"))]
+    if "tables" in last and "tables" in now:
+        counts.append(("rows", sum(before.values()), sum(after.values())))
+    elif "objects" in last and "objects" in now:  # one of them has no fingerprint
+        counts.append(("tables", last["objects"]["tables"], now["objects"]["tables"]))
+    for what, old, new in counts:
+        if old and new is not None and new * 2 < old:
+            shrunk.append(f"{old} {what} before, {new} now ({100 - 100 * new // old} % fewer)")
+    if "tables" in now and before.keys() - after.keys():
+        shrunk.append(f"tables are gone: {names_shown(sorted(before.keys() - after.keys()))}")
+    return "; ".join(shrunk)
 
-    before, after = counts(last), counts(now)
-    shrunk = [f"{old} {what} before, {after[what]} now ({100 - 100 * after[what] // old} % fewer)"
-              for what, old in before.items() if old and after[what] is not None and after[what] * 2 < old]  # fmt: skip
-    gone = sorted(own(last).keys() - own(now).keys()) if "tables" in now else []
-    return "; ".join(shrunk + [f"tables are gone: {names_shown(gone)}"] * bool(gone))
+
+def dump_into(stream: BinaryIO, job: Job, source: Source, failed: Callable[[OSError], BackupError]) -> dict[str, Any]:
+    """Let a source write its archive; give the facts for the sidecar. A terminal shows how far it is."""
+    digest, last, terminal = hashlib.sha256(), job.previous.get(source.kind), sys.stderr.isatty()
+    started = shown = time.monotonic()
+    def write(chunk: bytes) -> None:
+        nonlocal shown
+        digest.update(chunk)
+        try:
+            stream.write(chunk)
+        except OSError as error:  # not to be taken for a source file that cannot be read
+            raise failed(error) from error
+        if terminal and time.monotonic() - shown > 0.2:
+            shown, size = time.monotonic(), stream.tell()
+            share = f", {100 * size / last.size_bytes:.0f} % of the last one" if last and last.size_bytes else ""
+            rate = human_size(size / (shown - started))
+            text = f"{source.kind}: {human_size(size)}, {rate}/s, {shown - started:.0f} s{share}"
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        facts = source.dump(job, write)
+    except OSError as error:
+        what = error.filename or source.kind
+        raise BackupError(f"cannot read {what}: {error.strerror}: let this user read it") from error
+    print("\r\x1b[K" if terminal else "", end="", file=sys.stderr)
+    return {"size_bytes": stream.tell(), "sha256": digest.hexdigest(), **facts}
 
 
 def store(job: Job, source: Source) -> Archive:
-    """Make one archive and, last, its sidecar. Raise BackupError; nothing is left then.
-
-    The space it needs is guessed: the last one's and a fifth; for the first dump a third of its database, as measured.
-    """
-    suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(job.settings)[1])
-    suffix += f".{job.settings.encrypt_to.method}" if job.settings.encrypt_to else ""
-    path = job.settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
-    started, digest, last = time.monotonic(), hashlib.sha256(), job.previous.get(source.kind)
-    needed = int(last.size_bytes * 1.2) if last else job.server.facts["size_bytes"] // 3 if source.kind == "database" else MIB
+    """Make one archive and, last, its sidecar. Raise BackupError; nothing is left then."""
+    settings, last, started = job.settings, job.previous.get(source.kind), time.monotonic()
+    suffix = source.suffix + ("" if source.suffix.endswith(".gz") else compressor(settings)[1])
+    suffix += f".{settings.encrypt_to.method}" if settings.encrypt_to else ""
+    path = settings.backup_dir / DIRECTORIES[source.kind] / f"{STEMS[source.kind]}_{job.id}{suffix}"
+    first = job.server.facts["size_bytes"] // 3 if source.kind == "database" else MIB  # a third, as measured
+    needed = int(last.size_bytes * 1.2) if last else first
+    failed = functools.partial(disk_failure, path=path.parent, needed=needed)
     require_space(path.parent, needed + MIB, f"the {source.kind} backup")
-    terminal, shown = sys.stderr.isatty(), started
     try:
         with published(path) as stream:
-            def write(chunk: bytes) -> None:
-                nonlocal shown
-                digest.update(chunk)
-                try:
-                    stream.write(chunk)
-                except OSError as error:  # not to be taken for a source file that cannot be read
-                    raise disk_failure(error, path.parent, needed) from error
-                if terminal and time.monotonic() - shown > 0.2:
-                    shown = time.monotonic()
-                    print(progress_text(source.kind, stream.tell(), shown - started, last), end="", file=sys.stderr, flush=True)
-
-            facts = source.dump(job, write)
-            print("\r\x1b[K" if terminal else "", end="", file=sys.stderr)
-            shrunk = shrink_of(last.facts, facts) if last else ""
-            if shrunk:
-                facts["shrunk"] = shrunk
-                job.report.problem(f"{source.kind} shrank: {shrunk}. The backup is kept, and every older set, until: status --accept {job.id}")
-            size = stream.tell()
-            if last and digest.hexdigest() == last.sha256:
+            facts = dump_into(stream, job, source, failed)
+            if last and facts["sha256"] == last.sha256:
                 share_bytes(path, last.path, last.sha256)
+        shrunk = shrink_of(last.facts, facts) if last else ""
+        if shrunk:
+            facts["shrunk"] = shrunk
+            kept = f"The backup is kept, and every older set, until: status --accept {job.id}"
+            job.report.problem(f"{source.kind} shrank: {shrunk}. {kept}")
         sidecar = {
-            "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name, "size_bytes": size,
-            "sha256": digest.hexdigest(), "created_at": utc_now().isoformat(timespec="seconds"),
-            "duration_seconds": round(time.monotonic() - started, 3), "kinds": list(job.kinds), "host": os.uname().nodename,
-            "tool_version": VERSION, "encryption": encryption_facts(job.settings.encrypt_to, path.name), **facts,
+            "version": SIDECAR_VERSION, "id": job.id, "kind": source.kind, "file": path.name,
+            "created_at": utc_now().isoformat(timespec="seconds"), "kinds": list(job.kinds), "tool_version": VERSION,
+            "duration_seconds": round(time.monotonic() - started, 3), "host": os.uname().nodename,
+            "encryption": encryption_facts(settings.encrypt_to, path.name), **facts,
         }  # fmt: skip
-        data = sidecar_bytes(sidecar, job.settings.signing_key)
-        if len(data) > SIDECAR_LIMIT and sidecar.pop("tables", None):
-            job.report.problem(f"no fingerprint, so no restore of {path.name} can be proven: for so many tables it is larger than a sidecar may be")
-            data = sidecar_bytes(sidecar, job.settings.signing_key)
+        data = sidecar_bytes(sidecar, settings.signing_key)
         if len(data) > SIDECAR_LIMIT:
-            raise BackupError(f"the sidecar of {path.name} would be larger than the 8 MiB that are read: too many tables, links or unreadable files")
-        with published(path.with_name(f"{path.name}.json")) as stream:
+            why = "too many tables (FINGERPRINT_SECONDS=0 leaves them out), links or unreadable files"
+            raise BackupError(f"the sidecar of {path.name} would be larger than the 8 MiB that are read: {why}")
+        with published(Path(f"{path}.json")) as stream:
             stream.write(data)
     except BaseException as error:
         path.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename and path.parent not in Path(os.fsdecode(error.filename)).parents:
-            raise BackupError(f"cannot read {error.filename}: {error.strerror}: let this user read it") from error
         if isinstance(error, OSError):
-            raise disk_failure(error, path.parent, needed) from error
+            raise failed(error) from error
         raise
-    return read_archive(f"{path}.json", job.settings.signing_key)
+    return read_archive(f"{path}.json", settings.signing_key)
 
 
 def backup_kind(job: Job, source: Source) -> None:
-    """Make one kind's archive, trying again where a lock or a standby's recovery was in the way; failures go to the report."""
+    """Make one kind's archive, again where a lock or a standby's recovery was in the way; failures go to the report."""
     for tries_left in reversed(range(DUMP_TRIES)):
         try:
             archive = store(job, source)
             job.report.made.append(archive)
-            log.info("%s stored: %s, %s in %.1f s", source.kind, archive.path.name, human_size(archive.size_bytes), archive.duration_seconds)
+            size, seconds = human_size(archive.size_bytes), archive.duration_seconds
+            log.info("%s stored: %s, %s in %.1f s", source.kind, archive.path.name, size, seconds)
             return
         except BackupError as error:
             if not tries_left or not re.search(PASSING_DUMP_FAILURE, str(error)):
@@ -3944,38 +3955,35 @@ def backup_kind(job: Job, source: Source) -> None:
             log.warning("%s; trying again", error)
 
 
-def tidy_up(job: Job, orphans: Sequence[Path]) -> None:
-    """After a good archive, point `latest.dump.*` at it (for people; no code follows it) and remove what has no sidecar.
-
-    An archive without a sidecar was left by a run that died; it goes once a newer one of its kind stands.
-    """
-    for archive in job.report.made:
+def tidy_up(made: Sequence[Archive], orphans: Sequence[Path]) -> None:
+    """Let `latest.dump.*` lead to the new database archive, for people; remove what has no sidecar and a successor."""
+    for archive in [archive for archive in made if archive.kind == "database"]:
         directory = archive.path.parent
-        if archive.kind == "database":
-            link, partial = directory / f"latest{''.join(archive.path.suffixes)}", directory / ".latest.partial"
-            links = {directory / f"latest.dump{packed}{sealed}" for packed in (".zst", ".gz") for sealed in ("", ".age", ".gpg")}
-            try:
-                for old in links - {link} | {partial}:
-                    if os.path.lexists(old):
-                        old.unlink()
-                partial.symlink_to(archive.path.name)
-                adopt(partial, directory)
-                partial.rename(link)
-            except OSError as error:  # a file system without links
-                log.warning("the link %s could not be made: %s", link, error.strerror)
-        for orphan in orphans:
-            if orphan.name.startswith(STEMS[archive.kind]):
-                log.info("removing %s: a run died before its sidecar, so it is no backup", orphan)
-                orphan.unlink(missing_ok=True)
+        link, partial = directory / f"latest{''.join(archive.path.suffixes)}", directory / ".latest.partial"
+        try:
+            partial.symlink_to(archive.path.name)
+            adopt(partial, directory)
+            partial.rename(link)
+            for other in directory.glob("latest.dump.*"):  # packed or sealed in another way
+                if other != link and other.is_symlink() and ARCHIVE_NAME.fullmatch(os.readlink(other)):
+                    other.unlink()
+        except OSError as error:  # a file system without links
+            log.warning("the link %s could not be made: %s", link, error.strerror)
+    for orphan in orphans:
+        if orphan.name.startswith(tuple(STEMS[archive.kind] for archive in made)):
+            log.info("removing %s: a run died before its sidecar, so it is no backup", orphan)
+            orphan.unlink(missing_ok=True)
 
 
 def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     """Make one backup set."""
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
+    dumped = tuple(kind for kind in kinds if kind in ("database", "roles"))
     backup_dir, report = settings.backup_dir, args.report
     check_backup_dir(backup_dir)
     try_seal(settings)
-    with locked(backup_dir, "backup", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
+    lock = locked(backup_dir, "backup", settings.lock_wait_seconds)
+    with lock as descriptor, workspace(settings.work_dir or backup_dir, backup_dir) as work:
         sweep_partials(backup_dir)
         try:
             sweep_restores(settings)
@@ -3983,60 +3991,30 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
             report.problem(str(error))
         report.id = new_set_id(backup_dir)
         known = catalog(settings)
-        job = Job(settings, report, report.id, work, None, (lock,), newest_archives(known.sets), kinds)
-        possible = kinds
-        if {"database", "roles"} & set(kinds):
-            try:
+        job = Job(settings, report, report.id, work, None, (descriptor,), newest_archives(known.sets), kinds)
+        try:
+            if dumped:
                 job = dataclasses.replace(job, server=find_server(settings.connection, settings, work))
-            except UsageError:  # a mistake in the settings stops everything, as any other
-                raise
-            except BackupError as error:
-                possible = tuple(kind for kind in kinds if kind not in ("database", "roles"))
-                report.problem(f"{' and '.join(k for k in kinds if k not in possible)} not backed up: {error}", PARTLY if possible else FAILED)
-        for kind in possible:
-            backup_kind(job, SOURCES[kind])
-        tidy_up(job, known.orphans)
-        if possible and not report.made:
+        except UsageError:  # a mistake in the settings stops everything, as any other
+            raise
+        except BackupError as error:
+            report.problem(f"{' and '.join(dumped)} not backed up: {error}", FAILED if dumped == kinds else PARTLY)
+        for kind in kinds:
+            if job.server or kind not in dumped:
+                backup_kind(job, SOURCES[kind])
+        tidy_up(report.made, known.orphans)
+        if not report.made and report.exit_code != FAILED:
             report.problem("nothing was backed up", FAILED)
         record(settings, report, kinds=list(kinds), made=[archive.path.name for archive in report.made])
     if not args.quiet:
-        for a in report.made:
-            say(f"{a.kind:<9} {a.path.name:<44} {human_size(a.size_bytes):>10} {a.duration_seconds:>7.1f} s")
+        rows = [(a.kind, a.path.name, a.size_bytes, a.duration_seconds) for a in report.made]
         state = {DONE: "complete", PARTLY: "PARTLY DONE"}.get(report.exit_code, "FAILED")
-        total = human_size(sum(a.size_bytes for a in report.made))
-        say(f"{'total':<9} {'set ' + report.id + ' ' + state:<44} {total:>10} {time.monotonic() - report.started:>7.1f} s")
+        total = sum(archive.size_bytes for archive in report.made)
+        rows.append(("total", f"set {report.id} {state}", total, time.monotonic() - report.started))
+        for kind, name, size, seconds in rows:
+            say(f"{kind:<9} {name:<44} {human_size(size):>10} {seconds:>7.1f} s")
     log.info("backup %s ended with exit code %d", report.id, report.exit_code)
     return report.exit_code
-
-
-def list_rows(backup_set: BackupSet, kinds: Sequence[str], now: datetime.datetime) -> Iterator[str]:
-    """Yield the table's lines of one set."""
-    age = human_age((now - backup_set.moment).total_seconds())
-    rows, drill = [], backup_set.drill
-    for kind, archive in backup_set.archives.items():
-        proof = f"verified {local_time(datetime.datetime.fromisoformat(archive.verified))}" if archive.verified else "stored"
-        if drill:
-            proof = f"drilled {local_time(datetime.datetime.fromisoformat(drill['time']))} ({drill['seconds']:.0f} s)"
-        proof += f", SHRANK: {printable(archive.shrunk)}" if archive.shrunk else ""
-        rows += [(kind, human_size(archive.size_bytes), f"BAD: {printable(archive.problem)}" if archive.problem else proof)] * (kind in kinds)
-    rows += [(kind, "-", "MISSING") for kind in backup_set.kinds if kind in kinds and kind not in backup_set.archives]
-    rows += [("?", "-", f"UNREADABLE {printable(os.path.basename(path))}: {printable(why)}") for path, why in backup_set.unreadable.items()]
-    head = f"{backup_set.id}  {local_time(backup_set.moment)}"
-    for kind, size, proof in sorted(rows, key=lambda row: KINDS.index(row[0]) if row[0] in KINDS else 9):
-        yield f"{head:<34}  {kind:<9} {size:>9}  {age:>8}  {proof}"
-        head = age = ""
-
-
-def set_as_json(backup_set: BackupSet) -> dict[str, Any]:
-    """Give a set as `list --json` shows it; the keys are stable."""
-    archives = [{"kind": a.kind, "file": a.file, "size_bytes": a.size_bytes, "sha256": a.sha256, "created_at": a.facts["created_at"],
-                 "duration_seconds": a.duration_seconds, "problem": a.problem, "shrunk": a.shrunk,
-                 "verified_at": a.verified or None}
-                for a in backup_set.archives.values()]  # fmt: skip
-    return {"id": backup_set.id, "started_at": backup_set.moment.isoformat(), "kinds": list(backup_set.kinds),
-            "missing": backup_set.lacks(backup_set.kinds), "complete": not backup_set.lacks(backup_set.kinds) and not backup_set.unreadable,
-            "archives": archives, "unreadable": dict(backup_set.unreadable),
-            "drilled_at": backup_set.drill.get("time"), "drill_seconds": backup_set.drill.get("seconds")}  # fmt: skip
 
 
 def remotes_of(settings: Settings) -> tuple[str, ...]:
@@ -4046,22 +4024,67 @@ def remotes_of(settings: Settings) -> tuple[str, ...]:
     return settings.offsite_remotes
 
 
+def remote_catalogs(settings: Settings, report: Report) -> Iterator[tuple[Remote, Catalog, Mapping[str, Any]]]:
+    """Yield what stands on each remote, with the listing; one that cannot be read goes to the report."""
+    for name in remotes_of(settings):
+        try:
+            remote = open_remote(settings, name)
+            with remote_catalog(settings, remote) as (known, there):
+                yield remote, known, there
+        except BackupError as error:
+            report.problem(f"{name}: {error}", error.exit_code)
+
+
+def list_rows(sets: Sequence[BackupSet], only: str | None) -> Iterator[str]:
+    """Yield the lines of the table of sets, or of one kind in them."""
+    yield f"{'SET':<16}  {'LOCAL TIME':<16}  {'KIND':<9} {'SIZE':>9}  {'AGE':>8}  PROOF"
+    for backup_set in sets:
+        rows, drill = [], backup_set.drill
+        for kind in [kind for kind in backup_set.kinds if only in (None, kind)]:
+            archive, proof = backup_set.archives.get(kind), "stored"
+            if not archive:
+                proof = "MISSING"
+            elif archive.problem:
+                proof = f"BAD: {printable(archive.problem)}"
+            elif drill:
+                moment = datetime.datetime.fromisoformat(drill["time"])
+                proof = f"drilled {local_time(moment)} ({drill['seconds']:.0f} s)"
+            elif archive.verified:
+                proof = f"verified {local_time(datetime.datetime.fromisoformat(archive.verified))}"
+            if archive and archive.shrunk:
+                proof += f", SHRANK: {printable(archive.shrunk)}"
+            rows.append((kind, human_size(archive.size_bytes) if archive else "-", proof))
+        for path, why in backup_set.unreadable.items():
+            rows.append(("?", "-", f"UNREADABLE {printable(os.path.basename(path))}: {printable(why)}"))
+        head = f"{backup_set.id}  {local_time(backup_set.moment)}"
+        age = human_age((utc_now() - backup_set.moment).total_seconds())
+        for kind, size, proof in rows:
+            yield f"{head:<34}  {kind:<9} {size:>9}  {age:>8}  {proof}"
+            head = age = ""
+
+
+def set_as_json(s: BackupSet, place: str | Path) -> dict[str, Any]:
+    """Give a set as `list --json` shows it; the keys are stable."""
+    archives = [
+        {"kind": a.kind, "file": f"{place}/{remote_path(a)}", "size_bytes": a.size_bytes, "sha256": a.sha256,
+         "created_at": a.facts["created_at"], "duration_seconds": a.duration_seconds, "problem": a.problem,
+         "shrunk": a.shrunk, "verified_at": a.verified or None}
+        for a in s.archives.values()
+    ]  # fmt: skip
+    missing = s.lacks(s.kinds)
+    return {"id": s.id, "started_at": s.moment.isoformat(), "kinds": list(s.kinds), "missing": missing,
+            "complete": not missing and not s.unreadable, "archives": archives, "unreadable": dict(s.unreadable),
+            "drilled_at": s.drill.get("time"), "drill_seconds": s.drill.get("seconds")}  # fmt: skip
+
+
 def list_offsite(settings: Settings, args: argparse.Namespace) -> int:
     """Show what stands on each remote; one that cannot be read is named, and the others are shown."""
     shown: dict[str, Any] = {}
-    for name in remotes_of(settings):
-        try:
-            with remote_catalog(settings, open_remote(settings, name)) as (known, _):
-                sets = [s for s in known.sets if not args.kind or args.kind in s.archives]
-                shown[name] = [set_as_json(s) for s in sets]
-                lines = [line for s in sets for line in list_rows(s, (args.kind,) if args.kind else KINDS, utc_now())]
-        except BackupError as error:
-            args.report.problem(f"{name}: {error}", error.exit_code)
-            continue
-        for entry in (archive for backup_set in shown[name] for archive in backup_set["archives"]):
-            entry["file"] = f"{name}/{'/'.join(entry['file'].split('/')[-2:])}"
+    for remote, known, _ in remote_catalogs(settings, args.report):
+        holding = [s for s in known.sets if args.kind in (None, *s.archives)]
+        shown[remote.name] = [set_as_json(s, remote.name) for s in holding]
         if not args.json:
-            say("\n".join([name, f"{'SET':<16}  {'LOCAL TIME':<16}  {'KIND':<9} {'SIZE':>9}  {'AGE':>8}  PROOF", *lines]))
+            say("\n".join([remote.name, *list_rows(holding, args.kind)]))
     if args.json:
         say(json.dumps({"version": 1, "remotes": shown}, indent=1))
     return args.report.exit_code
@@ -4072,71 +4095,69 @@ def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
     if args.offsite:
         return list_offsite(settings, args)
     sets, orphans, strays = catalog(settings)
-    kinds = (args.kind,) if args.kind else KINDS
     if args.json:
-        chosen = [s for s in sets if not args.kind or args.kind in s.archives]
-        say(json.dumps({"version": 1, "sets": [set_as_json(s) for s in chosen], "orphans": list(map(str, orphans)), "strays": strays}, indent=1))
+        shown = [set_as_json(s, settings.backup_dir) for s in sets if args.kind in (None, *s.archives)]
+        orphaned = [str(path) for path in orphans]
+        say(json.dumps({"version": 1, "sets": shown, "orphans": orphaned, "strays": strays}, indent=1))
         return DONE
-    lines = [line for backup_set in sets for line in list_rows(backup_set, kinds, utc_now())]
-    say("\n".join([f"{'SET':<16}  {'LOCAL TIME':<16}  {'KIND':<9} {'SIZE':>9}  {'AGE':>8}  PROOF", *lines]))
-    for path, why in [*((str(path), "an archive without its sidecar: no backup") for path in orphans), *strays.items()]:
-        log.warning("%s: %s", printable(path), printable(why))
+    say("\n".join(list_rows(sets, args.kind)))
+    for path, why in (dict.fromkeys(orphans, "an archive without its sidecar: no backup") | strays).items():
+        log.warning("%s: %s", path, why)
     if not sets:
         log.info("no backups in %s yet: make one with backup_system.py backup", settings.backup_dir)
     return DONE
 
 
 def check_stored(archive: Archive) -> None:
-    """Compare the stored bytes with the sidecar, if there is one. Raise DamageError naming the file and what is wrong."""
+    """Compare the stored bytes with the sidecar, if there is one. Raise DamageError that names the file."""
+    name = archive.path.name
     if archive.forged:
-        raise DamageError(f"{archive.path.name}: {archive.forged}")
+        raise DamageError(f"{name}: {archive.forged}")
+    if not archive.sha256:
+        return
     try:
         size = archive.path.lstat().st_size
-        if not archive.sha256:
-            return
         if size != archive.size_bytes:
-            raise DamageError(f"{archive.path.name}: {size} bytes instead of {archive.size_bytes}")
+            raise DamageError(f"{name}: {size} bytes instead of {archive.size_bytes}")
         with archive.path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
-        raise DamageError(f"{archive.path.name} is lost: the sidecar is there, the archive is gone") from None
+        raise DamageError(f"{name} is lost: the sidecar is there, the archive is gone") from None
     except OSError as error:
-        raise DamageError(f"{archive.path.name} cannot be read: {error.strerror}") from None
+        raise DamageError(f"{name} cannot be read: {error.strerror}") from None
     if found != archive.sha256:
-        raise DamageError(f"{archive.path.name}: its SHA-256 is {found[:16]}..., the sidecar says {archive.sha256[:16]}...")
+        raise DamageError(f"{name}: its SHA-256 is {found[:16]}..., the sidecar says {archive.sha256[:16]}...")
 
 
 def named_file(settings: Settings, text: str) -> Path:
-    """Find the file that an argument names; latest, latest.sql.gz ... is the newest database archive of that directory.
-
-    A link called latest is never followed: the sidecars decide, and where there are none, the ids in the names.
-    """
+    """Find the file that an argument names; latest... is the newest database archive there, wherever links lead."""
     path = Path(text)
     if not path.name.startswith("latest") or (path.exists() and not path.is_symlink()):
         return path
     directory = path.parent if "/" in text else settings.backup_dir / "database"
     names = file_names(directory)
-    dumps = sorted((name for name in names if ARCHIVE_NAME.fullmatch(name) and name.startswith(STEMS["database"])), reverse=True)
-    for name in [name for name in dumps if f"{name}.json" in names] or dumps:
-        log.warning("%s means %s", text, directory / name)
-        return directory / name
-    raise UsageError(f"there is no database backup in {directory}")
+    dumps = [name for name in names if ARCHIVE_NAME.fullmatch(name) and name.startswith(STEMS["database"])]
+    if not dumps:
+        raise UsageError(f"there is no database backup in {directory}")
+    newest = directory / max(dumps, key=lambda name: (f"{name}.json" in names, name))
+    log.warning("%s means %s", text, newest)
+    return newest
 
 
 def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, work: Path | None) -> Archive:
-    """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError if it is none.
-
-    With SIGNING_KEY, a file that is named as one of ours needs its sidecar: else a forger would just take it away.
-    """
+    """Make the Archive of any file: by its sidecar, else by its content, with no checksum. Raise UsageError."""
     try:
         return read_archive(f"{path}.json", settings.signing_key)
-    except (FileNotFoundError, ValueError) as error:
-        why = "has no sidecar" if isinstance(error, FileNotFoundError) else f"has a sidecar that cannot be trusted ({error})"
-        log.warning("%s %s: its bytes cannot be compared with a checksum", path.name, why)
+    except FileNotFoundError:
+        why = "has no sidecar"
+    except ValueError as error:
+        why = f"has a sidecar that cannot be trusted ({error})"
+    log.warning("%s %s: its bytes cannot be compared with a checksum", path.name, why)
     if not path.exists():
         raise UsageError(f"there is no file {path}")
-    if settings.signing_key and ARCHIVE_NAME.fullmatch(path.name):
-        raise DamageError(f"{path.name} has no signed sidecar, and SIGNING_KEY is set: under another name it is a foreign file")
+    if settings.signing_key and ARCHIVE_NAME.fullmatch(path.name):  # a forger would just take the sidecar away
+        why = "SIGNING_KEY is set: under another name it is a foreign file"
+        raise DamageError(f"{path.name} has no signed sidecar, and {why}")
     found = Archive("", "", str(path), path.stat().st_size, "", 0.0, ())
     with unsealed(found, settings, work) as opened:
         content = content_of(opened.path, settings)
@@ -4149,73 +4170,89 @@ def archive_of_file(path: Path, kinds: Sequence[str], settings: Settings, work: 
     return dataclasses.replace(found, kind=kind)
 
 
-def archives_to_verify(settings: Settings, args: argparse.Namespace, report: Report, work: Path | None) -> list[Archive]:
-    """List what `verify` was asked to look at; a set's unreadable sidecars are damage."""
-    target = args.target or "latest"
-    if "/" in target or Path(target).is_file():
-        return [archive_of_file(named_file(settings, target), ("files",), settings, work)]
-    sets, _, strays = catalog(settings)
-    chosen = sets if args.all else sets[:1] if target == "latest" and sets else [find_set(sets, target, ())]
-    for path, why in [*(strays.items() if args.all else ()), *(item for s in chosen for item in s.unreadable.items())]:
-        report.problem(f"{path}: the sidecar cannot be read: {why}", DAMAGE)
-    return [archive for backup_set in chosen for archive in backup_set.archives.values()]
-
-
-def verify_archive(archive: Archive, settings: Settings, work: Path | None, opened: contextlib.ExitStack) -> tuple[Archive, str]:
+def verify_archive(
+    archive: Archive, settings: Settings, work: Path | None, opened: contextlib.ExitStack
+) -> tuple[Archive, str]:
     """Check an archive on both levels; give it as it can be read, unsealed until `opened` ends, and say what was done.
 
     Raise DamageError, NoKey where it is sealed and cannot be opened here, PartlyDone where a program is missing.
     """
     check_stored(archive)
-    source = SOURCES[archive.kind]
     try:
         plain = opened.enter_context(unsealed(archive, settings, work))
         script = not archive.sha256 and archive.kind == "database" and content_of(plain.path, settings) == "sql"
-        detail = (SOURCES["roles"] if script else source).inspect(plain.path, settings)
+        detail = SOURCES["roles" if script else archive.kind].inspect(plain.path, settings)
     except FileNotFoundError:
         raise DamageError(f"{archive.path.name} is lost: it went while it was read") from None
-    return plain, ("checksum, " if archive.sha256 else "no checksum; ") + ("" if plain is archive else "unsealed, ") + detail
+    done = ("checksum, " if archive.sha256 else "no checksum; ") + ("" if plain is archive else "unsealed, ")
+    return plain, done + detail
 
 
-def verify_remote(settings: Settings, name: str, args: argparse.Namespace, note: dict[str, Any]) -> None:
-    """Compare what stands on a remote with what was pushed, and read a set there to its end; nothing is stored."""
-    remote, report, target = open_remote(settings, name), args.report, args.target or "latest"
-    with remote_catalog(settings, remote) as (known, there):
-        note["gone"] = vanished(settings, name, there)
-        for path in note["gone"]:
-            report.problem(f"{name}: {path} was pushed, and is gone there", DAMAGE)
-        for path, why in [*known.strays.items(), *(item for s in known.sets for item in s.unreadable.items())]:
-            report.problem(f"{name}: {os.path.basename(path)}: the sidecar cannot be read: {why}", DAMAGE)
-        chosen = known.sets if args.all or not known.sets else known.sets[:1]
-        if target != "latest":
-            chosen = [secrets.choice(known.sets) if target == "random" and known.sets else find_set(known.sets, target, ())]
-        if not chosen:
-            report.problem(f"{name}: there is no backup set")
-        for archive in (archive for backup_set in known.sets for archive in backup_set.archives.values()):
-            word, text = "OK", "checksum"
-            try:
-                if remote_path(archive) not in there or there[remote_path(archive)]["Size"] != archive.size_bytes:
-                    raise DamageError(f"{remote_path(archive)} is gone there, or not as long as it was")
-                if all(archive.id != backup_set.id for backup_set in chosen):
-                    continue  # to read it would cost a download
-                download(remote, remote_path(archive), archive.sha256)
-            except DamageError as error:
-                word, text = "DAMAGED", str(error)
-                report.problem(f"{name}: {text}", DAMAGE)
-            note["archives"][archive.path.name] = "" if word == "OK" else text
-            if word != "OK" or not args.quiet:
-                say(f"{word:<8} {archive.path.name:<44} {name}: {printable(text)}")
+def check_each(
+    sets: Iterable[BackupSet], check: Callable[[Archive], str], args: argparse.Namespace, place: str = ""
+) -> dict[str, str]:
+    """Check the archives of sets, with a line each; give what is wrong by file name, for the journal ('' if nothing).
+
+    `check` says what it did, '' where it has left an archive out.
+    """
+    marks: dict[str, str] = {}
+    for archive in (archive for backup_set in sets for archive in backup_set.archives.values()):
+        name, code = archive.path.name, DONE
+        try:
+            text = check(archive)
+        except NoKey as error:
+            text, code = f"only the stored bytes were checked: it{str(error).removeprefix(name)}", PARTLY
+        except BackupError as error:
+            text, code = str(error), error.exit_code
+        if not text or (code and archive.sha256 and not os.path.exists(f"{archive.path}.json")):
+            continue  # the latter: a cleanup at work beside us removed it
+        if code:
+            args.report.problem(place + (text if name in text else f"{name}: {text}"), code)
+        if code in (DONE, DAMAGE):
+            marks[name] = text if code else ""
+        if code or not args.quiet:
+            word = {DONE: "OK", PARTLY: "PARTLY", DAMAGE: "DAMAGED"}.get(code, "FAILED")
+            say(f"{word:<8} {name:<44} {place}{printable(text)}")
+    return marks
+
+
+def sets_to_verify(known: Catalog, args: argparse.Namespace, place: str = "") -> list[BackupSet]:
+    """Choose the sets that are to be read to their end; sidecars that cannot be read are damage."""
+    sets, target = known.sets, args.target or "latest"
+    if target == "random" and sets:
+        target = secrets.choice(sets).id
+    try:
+        chosen = sets if args.all else [find_set(sets, target, ())]
+    except UsageError as error:
+        args.report.problem(f"{place}{error}", PARTLY if place and not sets else USAGE)
+        chosen = []
+    unreadable = dict(known.strays) if args.all or place else {}
+    for backup_set in sets if place else chosen:
+        unreadable |= backup_set.unreadable
+    for path, why in unreadable.items():
+        args.report.problem(f"{place}{os.path.basename(path)}: the sidecar cannot be read: {why}", DAMAGE)
+    return chosen
 
 
 def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
-    """Check the off-site copies; the journal remembers what was found."""
-    notes: dict[str, dict[str, Any]] = {name: {"archives": {}} for name in remotes_of(settings)}
-    for name, note in notes.items():
-        try:
-            verify_remote(settings, name, args, note)
-        except BackupError as error:
-            args.report.problem(f"{name}: {error}", error.exit_code)
-    if os.access(settings.backup_dir / MARKER, os.W_OK):  # elsewhere, and where a disk is not mounted, nothing is written
+    """Compare what stands on each remote with what was pushed, and read a set there to its end; nothing is stored."""
+    notes: dict[str, dict[str, Any]] = {}
+    for remote, known, there in remote_catalogs(settings, args.report):
+        place, gone = f"{remote.name}: ", vanished(settings, remote.name, there)
+        for path in gone:
+            args.report.problem(f"{place}{path} was pushed, and is gone there", DAMAGE)
+        chosen = {backup_set.id for backup_set in sets_to_verify(known, args, place)}
+        def check(archive: Archive) -> str:
+            path = remote_path(archive)
+            if path not in there or there[path]["Size"] != archive.size_bytes:
+                raise DamageError(f"{path} is gone there, or not as long as it was")
+            if archive.id not in chosen:
+                return ""  # to read it would cost a download
+            download(remote, path, archive.size_bytes, archive.sha256)
+            return "checksum"
+
+        notes[remote.name] = {"gone": gone, "archives": check_each(known.sets, check, args, place)}
+    if os.access(settings.backup_dir / MARKER, os.W_OK):  # not where a disk is not mounted
         record(settings, args.report, offsite=notes)
     return args.report.exit_code
 
@@ -4224,31 +4261,23 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
     if args.offsite:
         return verify_offsite(settings, args)
-    report = args.report
-    marks: dict[str, str] = {}
-    work = settings.work_dir or (settings.backup_dir if os.access(settings.backup_dir, os.W_OK) else None)
-    for archive in archives_to_verify(settings, args, report, work):
-        name = archive.path.name
-        try:
-            with contextlib.ExitStack() as opened:
-                word, text = "OK", verify_archive(archive, settings, work, opened)[1]
-            marks[name] = ""
-        except (PartlyDone, NoKey) as error:
-            word, text = "PARTLY", str(error)
-            if isinstance(error, NoKey):
-                text = f"only the stored bytes were checked: it {text.removeprefix(name).strip()}"
-            report.problem(f"{name}: {text}")
-        except DamageError as error:
-            if archive.sha256 and not Path(f"{archive.path}.json").exists():
-                continue  # a cleanup at work beside us removed it
-            word, text = "DAMAGED", str(error)
-            marks[name] = text
-            report.problem(text, DAMAGE)
-        if word != "OK" or not args.quiet:
-            say(f"{word:<8} {name:<44} {printable(text)}")
-    if marks and archive.path.resolve().parent.parent == settings.backup_dir.resolve() and os.access(settings.backup_dir, os.W_OK):
-        record(settings, report, archives=marks)
-    return report.exit_code
+    backup_dir, target = settings.backup_dir, args.target or ""
+    writable = os.access(backup_dir, os.W_OK)
+    work = settings.work_dir or (backup_dir if writable else None)
+    def check(archive: Archive) -> str:
+        with contextlib.ExitStack() as opened:
+            return verify_archive(archive, settings, work, opened)[1]
+
+    if "/" in target or Path(target).is_file():
+        archive = archive_of_file(named_file(settings, target), ("files",), settings, work)
+        chosen = [BackupSet(archive.id, {archive.kind: archive}, ())]
+        writable = writable and archive.path.resolve().parent.parent == backup_dir.resolve()  # else it is a copy
+    else:
+        chosen = sets_to_verify(catalog(settings), args)
+    marks = check_each(chosen, check, args)
+    if marks and writable:
+        record(settings, args.report, archives=marks)
+    return args.report.exit_code
 
 
 def find_kept(settings: Settings, work: Path) -> tuple[list[Kept], Server | None, str]:
@@ -4274,13 +4303,13 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
         with explained(server.connection), open_session(server) as psql:
             databases = {name for (name,) in psql.rows("SELECT datname FROM pg_database")}
     for item in kept:
-        alone = item.live not in databases if item.kind == "database" else not status_of(Path(item.live))
-        if item.id >= limit or alone:  # where nothing is live, this is the last there is
+        live = item.live in databases if item.kind == "database" else status_of(Path(item.live))
+        if item.id >= limit or not live:  # where nothing is live, this is the last there is
             continue
         log.info("%s %s", "would remove" if dry_run else "removing", item)
+        if dry_run:
+            continue
         try:
-            if dry_run:
-                continue
             if item.kind == "database":
                 drop_database(server, item.place)
             elif item.kind == "qr_codes":
@@ -4291,49 +4320,56 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
             log.warning("%s could not be removed: %s", item, error.strerror)
 
 
+def sets_to_delete(
+    sets: Sequence[BackupSet], settings: Settings, args: argparse.Namespace, where: str = ""
+) -> tuple[list[BackupSet], str]:
+    """Show what retention keeps and deletes, with a reason per set; give what is to go now, and why nothing may."""
+    verdicts, refusal = plan_cleanup(sets, settings, utc_now())
+    if not args.quiet:
+        say("\n".join(f"{'keep' if v.keep else 'DELETE':<7} {v.set.id}  {v.reason}" for v in verdicts))
+    going = [verdict.set for verdict in verdicts if not verdict.keep]
+    freed = human_size(sum(archive.size_bytes for s in going for archive in s.archives.values()))
+    log.info("cleanup%s: %d sets stay, %d go (up to %s)", where, len(sets) - len(going), len(going), freed)
+    if refusal:
+        args.report.problem(f"nothing was deleted{where}: {refusal}")
+    return [] if args.dry_run else going, refusal
+
+
 def cleanup_offsite(settings: Settings, args: argparse.Namespace) -> None:
-    """Apply the same retention to each remote. The journal is written first, or what we delete would be missed later."""
+    """Apply the same retention to each remote. The journal comes first, or what we delete would be missed later."""
     for name in settings.offsite_remotes:
         try:
             remote = open_remote(settings, name)
             with remote_catalog(settings, remote) as (known, _):
-                verdicts, refusal = plan_cleanup(known.sets, settings, utc_now())
                 if not args.quiet:
-                    say("\n".join([name, *(f"{'keep' if v.keep else 'DELETE':<7} {v.set.id}  {v.reason}" for v in verdicts)]))
-                if refusal:
-                    args.report.problem(f"nothing was deleted on {name}: {refusal}")
-                for backup_set in [v.set for v in verdicts if not v.keep and not args.dry_run]:
-                    log.info("deleting %s on %s", backup_set.id, name)
-                    paths = [remote_path(archive) for archive in backup_set.archives.values()]
-                    write_journal(settings.backup_dir, {"command": "cleanup", "id": backup_set.id, "offsite": {name: {"deleted": paths}}})
-                    for ending in (".json", ""):  # the sidecars first, as here
-                        rclone(remote, "delete", *(f"--include=/{path}{ending}" for path in paths), remote.name)
+                    say(name)
+                going, _ = sets_to_delete(known.sets, settings, args, f" on {name}")
+            for backup_set in going:
+                log.info("deleting %s on %s", backup_set.id, name)
+                paths = [remote_path(archive) for archive in backup_set.archives.values()]
+                note = {"command": "cleanup", "id": backup_set.id, "offsite": {name: {"deleted": paths}}}
+                write_journal(settings.backup_dir, note)
+                for ending in (".json", ""):  # the sidecars first, as here
+                    rclone(remote, "delete", *(f"--include=/{path}{ending}" for path in paths), name)
         except BackupError as error:
             args.report.problem(f"cleanup on {name} failed: {error}")
 
 
 def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     """Show what retention keeps and deletes, with a reason per set, then delete."""
-    report = args.report
-    check_backup_dir(settings.backup_dir)
-    lock = contextlib.nullcontext() if args.dry_run else locked(settings.backup_dir, "cleanup", settings.lock_wait_seconds)
+    backup_dir, report = settings.backup_dir, args.report
+    check_backup_dir(backup_dir)
+    lock = contextlib.nullcontext() if args.dry_run else locked(backup_dir, "cleanup", settings.lock_wait_seconds)
     with lock, workspace(None) as work:
-        verdicts, refusal = plan_cleanup(catalog(settings).sets, settings, utc_now())
-        delete = [verdict.set for verdict in verdicts if not verdict.keep]
-        if not args.quiet:
-            say("\n".join(f"{'keep' if verdict.keep else 'DELETE':<7} {verdict.set.id}  {verdict.reason}" for verdict in verdicts))
-        freed = sum(archive.size_bytes for backup_set in delete for archive in backup_set.archives.values())
-        log.info("cleanup: %d sets stay, %d go (up to %s)", len(verdicts) - len(delete), len(delete), human_size(freed))
-        if refusal:
-            report.problem(f"nothing was deleted: {refusal}")
+        going, refusal = sets_to_delete(catalog(settings).sets, settings, args)
+        for backup_set in going:
+            log.info("deleting %s", backup_set.id)
+            for archive in backup_set.archives.values():  # a kill in between leaves no sidecar without its archive
+                Path(f"{archive.path}.json").unlink(missing_ok=True)
+                sync_directory(archive.path.parent)
+                archive.path.unlink(missing_ok=True)
         if not args.dry_run:
-            for backup_set in delete:
-                log.info("deleting %s", backup_set.id)
-                for archive in backup_set.archives.values():  # sidecar first: a kill in between leaves none without archive
-                    archive.path.with_name(f"{archive.path.name}.json").unlink(missing_ok=True)
-                    sync_directory(archive.path.parent)
-                    archive.path.unlink(missing_ok=True)
-            record(settings, report, deleted=[backup_set.id for backup_set in delete])
+            record(settings, report, deleted=[backup_set.id for backup_set in going])
         if not refusal:
             remove_kept(settings, args.dry_run, work)
     if settings.offsite_cleanup:
@@ -4350,70 +4386,64 @@ def cmd_push(settings: Settings, args: argparse.Namespace) -> int:
     if all(note["failed"] for note in notes.values()):
         report.problem("nothing was pushed", FAILED)
     record(settings, report, offsite=notes)
-    if not args.quiet:
-        say("\n".join(f"{'FAILED' if note['failed'] else 'OK':<8} {name}: {len(note['pushed'])} archives new there, newest complete set "
-                      f"{note['newest'] or 'none'}" for name, note in notes.items()))  # fmt: skip
+    for name, note in notes.items() if not args.quiet else ():
+        done = f"{len(note['pushed'])} archives new there, newest complete set {note['newest'] or 'none'}"
+        say(f"{'FAILED' if note['failed'] else 'OK':<8} {name}: {done}")
     return report.exit_code
 
 
 def pull_archive(remote: Remote, archive: Archive, settings: Settings) -> None:
     """Bring an archive here and, last, its sidecar. A good one stays as it is; a damaged one is not replaced."""
     path = settings.backup_dir / remote_path(archive)
-    sidecar = path.with_name(f"{path.name}.json")
-    with contextlib.suppress(FileNotFoundError, ValueError, DamageError):
-        check_stored(read_archive(str(sidecar), settings.signing_key))
-        log.info("%s is here already, and good", path.name)
-        return
+    sidecar = Path(f"{path}.json")
     try:
-        if path.exists():  # from a run that died before the sidecar, perhaps
+        if path.exists():
             check_stored(dataclasses.replace(archive, file=str(path)))
+            log.info("%s is here already, and good", path.name)
         else:
-            require_space(path.parent, archive.size_bytes + MIB, f"{path.name}")
+            require_space(path.parent, archive.size_bytes + MIB, path.name)
             with published(path) as stream:
                 download(remote, remote_path(archive), archive.sha256, stream.write)
-        with published(sidecar) as stream:
-            stream.write(archive.sidecar)
+        if not sidecar.exists():
+            with published(sidecar) as stream:
+                stream.write(archive.sidecar)
+        elif sidecar.read_bytes() != archive.sidecar:
+            raise DamageError(f"{sidecar} is another")
     except DamageError as error:
-        if path.exists():
-            raise DamageError(f"{path} is here and not what is off-site: move it and its .json file aside, then pull again") from error
-        raise
+        if not path.exists():
+            raise
+        advice = "move it and its .json file aside, then pull again"
+        raise DamageError(f"{path} is here and not what is off-site: {advice}") from error
     except OSError as error:
         raise disk_failure(error, path.parent, archive.size_bytes) from error
 
 
-def pull_set(settings: Settings, report: Report, remote: Remote, chosen: BackupSet) -> bool:
-    """Bring a set here and say whether all of it came."""
-    whole = bool(chosen.archives) and not chosen.unreadable
-    for archive in chosen.archives.values():
-        try:
-            pull_archive(remote, archive, settings)
-            report.made.append(archive)
-        except BackupError as error:
-            report.problem(f"{remote.name}: {error}", error.exit_code)
-            whole = False
-    return whole
-
-
 def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
     """Bring a set here from off-site, where it is newest; what one remote cannot give, the next one may."""
-    report, backup_dir, names = args.report, settings.backup_dir, remotes_of(settings)
+    report, backup_dir = args.report, settings.backup_dir
+    remotes_of(settings)
     check_backup_dir(backup_dir)
-    found: list[tuple[Remote, BackupSet]] = []
-    with locked(backup_dir, "pull", settings.lock_wait_seconds), contextlib.ExitStack() as stack:
+    with locked(backup_dir, "pull", settings.lock_wait_seconds):
         sweep_partials(backup_dir)
-        for name in names:
+        found: list[tuple[Remote, BackupSet]] = []
+        for remote, known, _ in remote_catalogs(settings, report):
             try:
-                remote = open_remote(settings, name)
-                known, _ = stack.enter_context(remote_catalog(settings, remote))
                 found.append((remote, find_set(known.sets, args.target, settings.kinds)))
-            except BackupError as error:
-                report.problem(f"{name}: {error}", error.exit_code)
-        found.sort(key=lambda pair: pair[1].id, reverse=True)
-        for remote, chosen in found:
+            except UsageError as error:
+                report.problem(f"{remote.name}: {error}", USAGE)
+        for remote, chosen in sorted(found, key=lambda pair: pair[1].id, reverse=True):
             report.id = chosen.id
             log.info("pulling %s from %s", chosen.id, remote.name)
-            if pull_set(settings, report, remote, chosen):
-                report.problems = [(PARTLY, text) for code, text in report.problems if code != USAGE]  # this one gave all of it
+            came = 0
+            for archive in chosen.archives.values():
+                try:
+                    pull_archive(remote, archive, settings)
+                    report.made.append(archive)
+                    came += 1
+                except BackupError as error:
+                    report.problem(f"{remote.name}: {error}", error.exit_code)
+            if 0 < came == len(chosen.archives) and not chosen.unreadable:  # this one gave all of it
+                report.problems = [(PARTLY, text) for code, text in report.problems if code != USAGE]
                 say(f"{chosen.id} is here, from {remote.name}. Next: backup_system.py verify {chosen.id}")
                 break
         record(settings, report, archives={archive.path.name: "" for archive in report.made})

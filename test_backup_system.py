@@ -6148,16 +6148,6 @@ def test_thousands_of_tables_are_hashed_with_few_queries(app: App, fake: Callabl
     assert asked < count / 50, f"{asked} queries for {count} tables"
 
 
-def test_a_fingerprint_too_big_for_a_sidecar_does_not_cost_the_backup(
-        app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FAULTS 28: the archive is good, that it cannot be proven is exit 3."""
-    monkeypatch.setattr(backup_system, "SIDECAR_LIMIT", 2000)
-    result = quick(app, "backup", "--only", "database")
-    assert result.code == 3 and "no fingerprint" in result.err, result
-    assert "tables" not in sidecars(app)[0]
-    tool_ok(app, "verify", "--all")
-
-
 def test_large_objects_that_a_role_may_not_read_are_counted_and_never_called_different(
         app: App, role: Callable[[str], str]) -> None:
     """FAULTS 29: made by a superuser, drilled with a role that may only create databases."""
