@@ -3912,7 +3912,7 @@ def store(job: Job, source: Source) -> Archive:
     try:
         with published(path) as stream:
             facts = dump_into(stream, job, source, failed)
-            if last and facts["sha256"] == last.sha256:
+            if last and source.suffix.endswith(".gz") and facts["sha256"] == last.sha256:
                 share_bytes(path, last.path, last.sha256)
         shrunk = shrink_of(last.facts, facts) if last else ""
         if shrunk:
@@ -4248,7 +4248,7 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
                 raise DamageError(f"{path} is gone there, or not as long as it was")
             if archive.id not in chosen:
                 return ""  # to read it would cost a download
-            download(remote, path, archive.size_bytes, archive.sha256)
+            download(remote, path, archive.sha256)
             return "checksum"
 
         notes[remote.name] = {"gone": gone, "archives": check_each(known.sets, check, args, place)}
