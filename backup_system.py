@@ -4707,10 +4707,7 @@ RECOVERY_TARGET_SECONDS = 15 * 60
 
 
 def check_pictures(path: Path, wanted: Sequence[str], report: Report) -> str:
-    """Look whether every .png of a tar archive starts like one, and whether it holds all that the database names.
-
-    A path counts as found if it ends with a member's name: applications store it with and without the directory.
-    """
+    """Look whether every .png of a tar archive starts like one, and whether it holds all that the database names."""
     there, broken, found = set(), [], {}
     with BoundedGzip(path, "rb") as stream:
         for tar, member in tar_members(stream, path.name):
@@ -4718,7 +4715,7 @@ def check_pictures(path: Path, wanted: Sequence[str], report: Report) -> str:
                 there.add(os.path.normpath(member.name))
                 if member.name.endswith(".png") and tar.extractfile(member).read(len(PNG)) != PNG:
                     broken.append(member.name)
-    for text in wanted:
+    for text in wanted:  # it only has to end with a member's name: applications store it with and without directory
         parts = text.strip("/").split("/")
         found[text] = there & {"/".join(parts[start:]) for start in range(len(parts))}
     missing = [text for text in wanted if not found[text]]
@@ -4757,14 +4754,11 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
 
 def drill_steps(job: Job, backup_set: BackupSet, marks: dict[str, str],
                 undo: contextlib.ExitStack) -> Iterator[tuple[str, str]]:  # fmt: skip
-    """Verify and restore every archive of a set into places of its own; yield each step's name and what it found.
-
-    `marks` gets by file name what is wrong with it ('' if nothing); `undo` removes what was made.
-    """
+    """Verify and restore every archive of a set into places of its own; yield each step's name and what it found."""
     plain: dict[str, Archive] = {}  # as they can be read
     paths: list[str] = []
     for kind, archive in backup_set.archives.items():
-        marks[archive.path.name] = ""
+        marks[archive.path.name] = ""  # nothing is wrong with it
         try:
             plain[kind], text = verify_archive(archive, job.settings, job.work, undo)
         except DamageError as error:
