@@ -5097,11 +5097,9 @@ def check_alerts(settings: Settings, send: bool) -> Iterator[Finding]:
     test = Alert(title, "If you can read this, alerts work.", "log", str(uuid.uuid4()))
     failed = deliver(channels, settings, test) if send else {}
     for channel in channels:
-        if channel in failed:
-            yield "FAIL", "alerts", f"{channel.name}: {failed[channel]}"
-        else:
-            shown = f"a test by {channel.name} was sent" if send else f"by {channel.name} ({channel.setting})"
-            yield "OK", "alerts", shown
+        good = f"a test by {channel.name} was sent" if send else f"by {channel.name} ({channel.setting})"
+        bad = channel in failed
+        yield "FAIL" if bad else "OK", "alerts", f"{channel.name}: {failed[channel]}" if bad else good
     if not channels:
         yield "WARN", "alerts", "none are configured: nobody would notice a failed night, or silence (README, Alerts)"
 
