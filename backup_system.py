@@ -5138,7 +5138,7 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line. Global options work before and after the subcommand (without SUPPRESS one is lost)."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--env-file", type=Path, metavar="FILE", help="settings (default: .env.backup beside this)")
+    common.add_argument("--env-file", type=Path, metavar="FILE", help="default: .env.backup beside this script")
     common.add_argument("--backup-dir", metavar="DIR", help="where backups are (default: BACKUP_DIR)")
     common.add_argument("-v", "--verbose", action="store_true", help="show every command that is run")
     common.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
@@ -5152,7 +5152,8 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    only = {"action": "append", "choices": KINDS, "default": [], "metavar": "KIND", "help": "this kind; repeatable"}
+    only = {"action": "append", "choices": KINDS, "default": [], "metavar": "KIND",
+            "help": "only this kind; may be repeated"}  # fmt: skip
     backup = command("backup", cmd_backup, "make one backup set of everything")
     backup.add_argument("--only", **only)
     listing = command("list", cmd_list, "list the backup sets, newest first")
@@ -5172,8 +5173,9 @@ def build_parser() -> argparse.ArgumentParser:
     restore.add_argument("--only", **only)
     restore.add_argument("--database", metavar="NAME", help="into this database (default: the configured one)")
     restore.add_argument("--directory", type=Path, metavar="DIR", help="unpack the one archive here instead")
-    restore.add_argument("--table", action="append", default=[], metavar="T", help="only this, as restored_<id>.T")
-    restore.add_argument("--accept-differences", action="store_true", help="go on though the rows are not those stored")
+    restore.add_argument("--table", action="append", default=[], metavar="TABLE",
+                         help="only this table, beside the live ones, as restored_<id>.TABLE")  # fmt: skip
+    restore.add_argument("--accept-differences", action="store_true", help="go on though rows differ from the backup's")
     restore.add_argument("--yes", action="store_true", help="replace live data without asking")
     cleanup = command("cleanup", cmd_cleanup, "delete old sets by retention")
     cleanup.add_argument("--dry-run", action="store_true", help="only show what would be deleted, and why")
@@ -5183,7 +5185,8 @@ def build_parser() -> argparse.ArgumentParser:
     status = command("status", cmd_status, "say whether the backups are healthy, then how they stand")
     status.add_argument("--json", action="store_true", help="for machines; the keys are stable")
     status.add_argument("--html", type=Path, metavar="FILE", help="also write the status page there")
-    status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS", help="of the newest whole set")
+    status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
+                        help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
     status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank: cleanup goes on")
     push = command("push", cmd_push, "copy every good set that a remote lacks there")
     push.add_argument("--again", action="store_true", help="also what was pushed before and is gone there")
