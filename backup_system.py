@@ -130,7 +130,7 @@ class Stopped(BaseException):
     """A signal asks the run to end. Not an Exception, so that no handler for failures swallows it."""
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.exit_code = 128 + number
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
@@ -4451,23 +4451,23 @@ def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def choose_archives(settings: Settings, args: argparse.Namespace, work: Path) -> list[Archive]:
-    """Work out which archives a restore means, in the order in which to prepare them. Raise UsageError or DamageError."""
+    """Work out which archives a restore means, in the order in which to prepare them."""
     if args.restore_file:
         path = named_file(settings, args.restore_file)
         chosen = [archive_of_file(path, args.only, settings, work)]
         if args.only and chosen[0].kind not in args.only:
             raise UsageError(f"{path.name} holds {chosen[0].kind}, not {' or '.join(args.only)}")
     else:
-        wanted = [kind for kind in KINDS if kind in (args.only or settings.kinds)]
+        order = ("roles", "database", "qr_codes", "files")
+        wanted = [kind for kind in order if kind in (args.only or settings.kinds)]
         backup_set = find_set(catalog(settings).sets, args.backup, wanted)
         absent = [kind for kind in wanted if kind not in backup_set.archives]
         if absent:
-            has = " ".join(f"--only {kind}" for kind in backup_set.archives)
-            raise UsageError(f"set {backup_set.id} has no {', '.join(absent)}. Restore what it has ({has}), or choose another: backup_system.py list")
+            raise UsageError(f"set {backup_set.id} has no {', '.join(absent)}: choose another, or --only what it has")
         chosen = [backup_set.archives[kind] for kind in wanted]
     for archive in chosen:
         check_stored(archive)
-    return sorted(chosen, key=lambda archive: ("roles", "database", "qr_codes", "files").index(archive.kind))
+    return chosen
 
 
 def restore_targets(settings: Settings, args: argparse.Namespace, kinds: Sequence[str]) -> dict[str, str]:
@@ -4482,33 +4482,35 @@ def restore_targets(settings: Settings, args: argparse.Namespace, kinds: Sequenc
         raise UsageError("into which database? Say --database NAME, or set DB_NAME in .env.backup")
     if any(c in database for c in "\n\r\0") or len(database.encode()) > 63:
         raise UsageError("a database name has at most 63 bytes and no line break")
-    directory = str(Path(args.directory).absolute()) if args.directory else ""
-    return {"database": database, "roles": "", "qr_codes": directory or str(settings.qr_codes_path), "files": directory or str(settings.app_dir)}
+    places = {"qr_codes": args.directory or settings.qr_codes_path, "files": args.directory or settings.app_dir}
+    return {"database": database, "roles": ""} | {kind: str(path.absolute()) for kind, path in places.items()}
 
 
-def what_is_replaced(settings: Settings, archive: Archive, target: str, server: Server | None) -> str:
+def what_is_replaced(job: Job, archive: Archive, target: str) -> str:
     """Describe live data that a restore would replace; '' where there is none."""
     if archive.kind == "database":
-        with open_session(server) as psql:
+        with open_session(job.server) as psql:
             row = database_row(psql, target)
         if not row:
             return ""
-        with contextlib.suppress(ProgramError), open_session(server, target) as psql:
-            if psql.value(f"SELECT (SELECT count(*) {OWN_TABLES}) + (SELECT count(*) FROM pg_largeobject_metadata)") == "0":
+        objects = f"(SELECT count(*) {OWN_TABLES}) + (SELECT count(*) FROM pg_largeobject_metadata)"
+        with contextlib.suppress(ProgramError), open_session(job.server, target) as psql:
+            if psql.value(f"SELECT {objects}") == "0":
                 return ""
         what = f"{human_size(row['size_bytes'])}, {row['connections']} connections will be cut"
-        return f"database {printable(target)} at {server.connection.host or 'this machine'} ({what})"
+        return f"database {printable(target)} at {job.server.connection.host or 'this machine'} ({what})"
     if archive.kind == "qr_codes" and Path(target).is_dir() and os.listdir(target):
         return f"directory {target} ({len(os.listdir(target))} entries)"
-    present = [name for name in archive.facts.get("names", settings.config_files) if archive.kind == "files" and (Path(target) / name).exists()]
+    names = archive.facts.get("names", job.settings.config_files) if archive.kind == "files" else ()
+    present = [name for name in names if (Path(target) / name).exists()]
     return f"configuration files in {target}: {names_shown(present)}" if present else ""
 
 
-def confirm(replaced: Mapping[Any, str], word: str, args: argparse.Namespace) -> None:
-    """Ask before live data is replaced: its name is typed on a terminal, `--yes` answers elsewhere. Raise UsageError."""
-    for text in replaced.values():
+def confirm(replaced: Iterable[str], word: str, args: argparse.Namespace) -> None:
+    """Ask before live data is replaced: a word is typed on a terminal, `--yes` answers elsewhere. Raise UsageError."""
+    for text in replaced:
         log.warning("this replaces %s; what is there now is kept aside", text)
-    if args.yes or not replaced:
+    if args.yes or not word:
         return
     if not sys.stdin.isatty():
         raise UsageError("live data would be replaced: say --yes if that is meant (nothing was changed)")
@@ -4517,96 +4519,97 @@ def confirm(replaced: Mapping[Any, str], word: str, args: argparse.Namespace) ->
         raise UsageError("not confirmed; nothing was changed")
 
 
-def undo_restore(settings: Settings, args: argparse.Namespace, job: Job) -> list[str]:
+def undo_restore(job: Job, args: argparse.Namespace) -> list[str]:
     """Swap back what the newest restore put aside, of the kinds asked for; done twice, it is as before."""
-    kept = [item for item in kept_paths(settings) if not args.only or item.kind in args.only]
-    if settings.connection.dbname and (not args.only or "database" in args.only):
-        database = args.database or settings.connection.dbname
-        kept += [item for item in kept_databases(job.server) if item.live == database and not item.differs]
+    database = args.database or job.settings.connection.dbname
+    kept = kept_databases(job.server) if job.server else []
+    kept = [item for item in kept if item.live == database and not item.differs] + kept_paths(job.settings)
+    kept = [item for item in kept if not args.only or item.kind in args.only]
     newest = max((item.id for item in kept), default="")
-    chosen = sorted((item for item in kept if item.id == newest), key=lambda item: item.kind != "database")  # it alone may be refused
+    chosen = [item for item in kept if item.id == newest]  # the database first, for it alone may be refused
     if not chosen:
-        raise UsageError("no restore has put anything aside (or cleanup has removed it after KEEP_BEFORE_DAYS): there is nothing to undo")
-    confirm({item.place: f"{item.kind} {printable(item.live)} with what was there before the restore {newest}" for item in chosen}, "undo", args)
-    while newest == job.report.id:  # one that was killed within this second has taken the name
-        time.sleep(0.05)
-        job.report.id = utc_now().strftime(ID_FORMAT)
-    job = dataclasses.replace(job, id=job.report.id)
+        raise UsageError("no restore has put anything aside, or cleanup has removed it: there is nothing to undo")
+    before = f"with what was there before the restore {newest}"
+    confirm([f"{item.kind} {printable(item.live)} {before}" for item in chosen], "undo", args)
     for item in chosen:
         log.info("put back %s %s: %s", item.kind, printable(item.live), put_back(job, item))
     return [item.place for item in chosen]
 
 
-def restore_tables(settings: Settings, args: argparse.Namespace, job: Job, archive: Archive, target: str) -> list[str]:
-    """Bring single tables of a backup into the live database, beside its own: `restored_<id>.TABLE`. Nothing is replaced."""
+def restore_tables(job: Job, archive: Archive, names: Sequence[str], target: str,
+                   undo: contextlib.ExitStack) -> list[str]:  # fmt: skip
+    """Bring single tables of a backup into the live database, beside its own: `restored_<id>.TABLE`."""
     with open_session(job.server) as psql:
         live = database_row(psql, target)
     if not live:
-        raise UsageError(f"there is no database {printable(target)} to bring tables into: restore it whole, without --table")
+        raise UsageError(f"there is no database {printable(target)} to bring tables into: leave --table out")
     schema = f"restored_{(archive.id or job.id).lower()}"
-    with contextlib.ExitStack() as scratch_stack, contextlib.ExitStack() as made, explained(job.server.connection):
-        scratch = Database().build(job, archive, live, target, scratch_stack)
+    with contextlib.ExitStack() as made, explained(job.server.connection):
+        scratch = Database().build(job, archive, live, target, undo)
         if scratch.differences and not job.accept_differences:
-            raise DamageError(f"the backup does not restore as it was: --accept-differences goes on\n{differences_text(scratch.differences)}")
-        names = [copy_table(job, scratch.name, target, schema, table, made) for table in args.table]
+            differences = differences_text(scratch.differences)
+            raise DamageError(f"the backup does not restore as it was: --accept-differences goes on\n{differences}")
+        tables = [copy_table(job, scratch.name, target, schema, name, made) for name in names]
         made.pop_all()
-        scratch.in_use.close()
-    log.info("brought back %s: take from there what is missing, then DROP SCHEMA %s CASCADE", ", ".join(names), schema)
-    return names
+    advice = f"take from there what is missing, then DROP SCHEMA {schema} CASCADE"
+    log.info("brought back %s: %s", ", ".join(tables), advice)
+    return tables
 
 
-def restore_archives(settings: Settings, args: argparse.Namespace, job: Job, archives: Sequence[Archive], targets: Mapping[str, str],
+def restore_archives(job: Job, args: argparse.Namespace, archives: Sequence[Archive], targets: Mapping[str, str],
                      undo: contextlib.ExitStack) -> list[str]:  # fmt: skip
     """Build every archive beside what is live, then swap all of them in; what was there is kept."""
-    replaced = {a: text for a in archives if (text := what_is_replaced(settings, a, targets[a.kind], job.server))}
-    first = next(iter(replaced), None)
-    ages = {a: f"{text} with {a.path.name}" + (f", {human_age((utc_now() - parse_id(a.id)).total_seconds())} old" if a.id else "")
-            for a, text in replaced.items()}  # fmt: skip
-    confirm(ages, (targets["database"] if first.kind == "database" else first.kind) if first else "", args)
-    swaps = []
+    replaced, swaps = {}, {}
+    for archive in archives:
+        text = what_is_replaced(job, archive, targets[archive.kind])
+        if text:
+            age = f", {human_age((utc_now() - parse_id(archive.id)).total_seconds())} old" if archive.id else ""
+            word = targets["database"] if archive.kind == "database" else archive.kind
+            replaced[word] = f"{text} with {archive.path.name}{age}"
+    confirm(replaced.values(), next(iter(replaced), ""), args)
     for archive in archives:
         log.info("preparing %s from %s", archive.kind, archive.path.name)
         swap = SOURCES[archive.kind].restore(job, archive, targets[archive.kind], undo)
         if archive.kind == "roles":  # at once, for the database may need them
             log.info("restored roles: %s", swap())
         else:
-            swaps.append((archive, swap))
-    for archive, swap in swaps:
-        log.info("restored %s %s: %s", archive.kind, targets[archive.kind], swap())
+            swaps[archive.kind] = swap
+    for kind, swap in swaps.items():
+        log.info("restored %s %s: %s", kind, targets[kind], swap())
     return [archive.path.name for archive in archives]
 
 
 def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
     """Restore archives, or single tables, or undo the last restore; what was there before is kept."""
     if args.undo and (args.table or args.directory):
-        raise UsageError("--undo takes back all that a restore replaced, or --only a KIND of it: leave out --table and --directory")
+        raise UsageError("--undo takes back all that a restore replaced, or --only a KIND: no --table, no --directory")
     if args.table and (args.directory or set(args.only) - {"database"}):
-        raise UsageError("--table brings single tables of a database back: leave --undo, --directory and other kinds out")
-    report = args.report
-    report.id = utc_now().strftime(ID_FORMAT)
-    backup_dir = settings.backup_dir
+        raise UsageError("--table brings single tables of a database back: leave --directory and other kinds out")
+    args.only = ["database"] if args.table else args.only
+    report, backup_dir, lock, base = args.report, settings.backup_dir, (), None
     with contextlib.ExitStack() as undo:
-        lock: tuple[int, ...] = ()
         if os.path.exists(backup_dir / MARKER) and os.access(backup_dir, os.W_OK):  # on a new machine it works without
-            lock = (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
+            base, lock = backup_dir, (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
             sweep_restores(settings)
-        work = undo.enter_context(workspace(settings.work_dir or (backup_dir if lock else None), backup_dir if lock else None))
-        args.only = ["database"] if args.table else args.only
+        if args.undo:
+            time.sleep(1)  # one that was killed within this second has taken its name for what it kept
+        report.id = utc_now().strftime(ID_FORMAT)
+        work = undo.enter_context(workspace(settings.work_dir or base, base))
         chosen = [] if args.undo else choose_archives(settings, args, work)
         archives = [undo.enter_context(unsealed(archive, settings, work)) for archive in chosen]
-        kinds = [archive.kind for archive in archives]
+        kinds = [archive.kind for archive in archives] or args.only or settings.kinds
         targets = {} if args.undo else restore_targets(settings, args, kinds)
         server = None
-        if {"database", "roles"} & set(args.only or settings.kinds if args.undo else kinds) and (archives or settings.connection.dbname):
+        if {"database", "roles"} & set(kinds) and (archives or settings.connection.dbname):
             server = find_admin_server(settings.restore_database_url or settings.connection, settings, work)
         job = Job(settings, report, report.id, work, server, lock, accept_differences=args.accept_differences)
         if args.undo:
-            done = undo_restore(settings, args, job)
+            done = undo_restore(job, args)
         elif args.table:
-            done = restore_tables(settings, args, job, archives[0], targets["database"])
+            done = restore_tables(job, archives[0], args.table, targets["database"], undo)
         else:
-            done = restore_archives(settings, args, job, archives, targets, undo)
-        while utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own for what it keeps
+            done = restore_archives(job, args, archives, targets, undo)
+        while utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own
             time.sleep(0.05)
         if lock:
             record(settings, report, **{"undone" if args.undo else "restored": done}, targets=targets)
@@ -4618,150 +4621,152 @@ RECOVERY_TARGET_SECONDS = 15 * 60
 
 
 def check_pictures(path: Path, wanted: Sequence[str], report: Report) -> str:
-    """Look whether every .png of a tar archive starts like one, and whether every path that the database names is in it.
-
-    A path counts as found if it ends with a member's name: applications store it with and without the directory.
-    """
-    there, broken = set(), []
+    """Look whether every .png of a tar archive starts like one, and whether it holds all that the database names."""
+    there, broken, found = set(), [], {}
     with BoundedGzip(path, "rb") as stream:
         for tar, member in tar_members(stream, path.name):
             if member.isreg():
                 there.add(os.path.normpath(member.name))
                 if member.name.endswith(".png") and tar.extractfile(member).read(len(PNG)) != PNG:
                     broken.append(member.name)
+    for text in wanted:  # it only has to end with a member's name: applications store it with and without directory
+        parts = text.strip("/").split("/")
+        found[text] = there & {"/".join(parts[start:]) for start in range(len(parts))}
+    missing = [text for text in wanted if not found[text]]
+    orphans = sorted(there.difference(*found.values())) if wanted else []
     if broken:
         report.problem(f"{path.name}: no PNG inside: {names_shown(broken)}", DAMAGE)
-    found, missing = set(), []
-    for text in wanted:
-        parts = text.strip("/").split("/")
-        tails = {"/".join(parts[start:]) for start in range(len(parts))} & there
-        found |= tails
-        missing += [text] * (not tails)
     if missing:
         report.problem(f"{path.name} lacks {len(missing)} files that the database names: {names_shown(missing)}")
-    orphans = sorted(there - found) if wanted else []
     if orphans:
-        log.warning("%d files in %s belong to nobody in the database: %s", len(orphans), path.name, names_shown(orphans))
-    return f"{len(there)} files, {len(wanted)} named by the database, {len(missing)} missing, {len(orphans)} orphaned, {len(broken)} no PNG"
+        nobodys = names_shown(orphans)
+        log.warning("%d files in %s belong to nobody in the database: %s", len(orphans), path.name, nobodys)
+    counts = f"{len(missing)} missing, {len(orphans)} orphaned, {len(broken)} no PNG"
+    return f"{len(there)} files, {len(wanted)} named by the database, {counts}"
 
 
 def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tuple[str, list[str]]:
-    """Restore a database into a scratch one and compare; give what was proven and the paths of QR codes that it names."""
-    report, query = job.report, job.settings.qr_codes_query
+    """Restore a database into a scratch one and compare; give what was proven and the paths of QR codes in it."""
+    report, query, paths = job.report, job.settings.qr_codes_query, []
     scratch = Database().build(job, archive, None, "", undo, drill=True)
     if scratch.differences:
-        report.problem(f"{archive.path.name} does not restore as it was backed up: {len(scratch.differences)} differences", DAMAGE)
+        count = len(scratch.differences)
+        report.problem(f"{archive.path.name} does not restore as it was backed up: {count} differences", DAMAGE)
         for line in differences_text(scratch.differences).split("\n"):
             log.error("%s", line)
     if not scratch.found:
         report.problem(f"{archive.path.name} was restored, but not proven: no fingerprint")
-    paths: list[str] = []
-    if query:
-        try:
+    try:
+        if query:
             with explained(job.server.connection), open_session(job.server, scratch.name) as psql:
-                paths = [row[0] for row in psql.rows(f"SET default_transaction_read_only = on; {query}", 0) if row and row[0]]  # NULL: []
-        except BackupError as error:
-            report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
+                rows = psql.rows(f"SET default_transaction_read_only = on; {query}", 0)
+                paths = [row[0] for row in rows if row and row[0]]  # NULL: []
+    except BackupError as error:
+        report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
     return proof_text(scratch.found) if scratch.found else "not proven", paths
 
 
-def drill_set(job: Job, backup_set: BackupSet, tell: Callable[[str], None]) -> tuple[dict[str, str], dict[str, float], dict[str, str]]:
-    """Verify and restore every archive of a set into places of its own, and remove them; a line per step goes to `tell`.
-
-    Give the results and the seconds by step, and by file name what is wrong with it ('' if nothing).
-    """
-    results, seconds, marks = {}, {}, {}
-    paths: list[str] = []
+def drill_steps(job: Job, backup_set: BackupSet, marks: dict[str, str],
+                undo: contextlib.ExitStack) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Verify and restore every archive of a set into places of its own; yield each step's name and what it found."""
     plain: dict[str, Archive] = {}  # as they can be read
-    def step(name: str, work: Callable[[], str]) -> None:
-        began = time.monotonic()
-        results[name] = work()
-        seconds[name] = round(time.monotonic() - began, 2)
-        tell(f"{name:<16} {seconds[name]:>8.1f} s  {printable(results[name])}")
-    def verify(archive: Archive) -> str:
-        marks[archive.path.name] = ""
+    paths: list[str] = []
+    for kind, archive in backup_set.archives.items():
+        marks[archive.path.name] = ""  # nothing is wrong with it
         try:
-            plain[archive.kind], text = verify_archive(archive, job.settings, job.work, undo)
-            return text
+            plain[kind], text = verify_archive(archive, job.settings, job.work, undo)
         except DamageError as error:
-            marks[archive.path.name] = str(error)
-            job.report.problem(str(error), DAMAGE)
-            return str(error)
-    def database() -> str:
-        text, found = drill_database(job, plain["database"], undo)
-        paths.extend(found)
-        return text
-    def files(kind: str) -> str:
-        place = job.work / kind
-        place.mkdir()
-        count = unpack_tar(plain[kind].path, place, place)
-        shutil.rmtree(place)
-        return f"{count} files unpacked"
+            marks[archive.path.name] = text = str(error)
+            job.report.problem(text, DAMAGE)
+        yield f"verify {kind}", text
+    if "database" in plain:
+        text, paths = drill_database(job, plain["database"], undo)
+        yield "database", text
+    for kind in ("qr_codes", "files"):
+        if kind in plain:
+            place = job.work / kind
+            place.mkdir()
+            count = unpack_tar(plain[kind].path, place, place)
+            shutil.rmtree(place)
+            yield kind, f"{count} files unpacked"
+    if "qr_codes" in plain:
+        yield "pictures", check_pictures(plain["qr_codes"].path, paths, job.report)
 
-    with contextlib.ExitStack() as undo:
-        for kind, archive in backup_set.archives.items():
-            step(f"verify {kind}", lambda archive=archive: verify(archive))
-        good = {kind for kind, archive in backup_set.archives.items() if not marks[archive.path.name]}
-        if "database" in good:
-            step("database", database)
-        for kind in ("qr_codes", "files"):
-            if kind in good:
-                step(kind, lambda kind=kind: files(kind))
-        if "qr_codes" in good:
-            step("pictures", lambda: check_pictures(plain["qr_codes"].path, paths, job.report))
-    return results, seconds, marks
+
+def last_entry(journal: Iterable[Mapping[str, Any]], command: str, key: str = "command") -> Mapping[str, Any]:
+    """Give the journal's last entry of a command that has a key; {} where there is none."""
+    found = [entry for entry in journal if entry.get("command") == command and key in entry]
+    return found[-1] if found else {}
 
 
 def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
     """Prove a set by restoring it beside everything that is live, compare it, time it, and remove it again."""
-    report = args.report
-    backup_dir = settings.backup_dir
+    report, backup_dir, tell = args.report, settings.backup_dir, log.debug if args.quiet else say
     check_backup_dir(backup_dir)
-    with locked(backup_dir, "drill", settings.lock_wait_seconds) as lock, workspace(settings.work_dir or backup_dir, backup_dir) as work:
+    with contextlib.ExitStack() as undo:
+        lock = undo.enter_context(locked(backup_dir, "drill", settings.lock_wait_seconds))
+        work = undo.enter_context(workspace(settings.work_dir or backup_dir, backup_dir))
         sweep_restores(settings)
-        sets = catalog(settings).sets
-        last = next((entry for entry in reversed(list(read_journal(backup_dir))) if entry.get("command") == "drill"), {})
-        young = last and utc_now() - datetime.datetime.fromisoformat(last["time"]) < datetime.timedelta(days=args.if_older)
-        if young and last.get("identical") is True and any(s.id == last.get("id") for s in sets):
+        sets, last = catalog(settings).sets, last_entry(read_journal(backup_dir), "drill")
+        proven = last.get("identical") is True and any(s.id == last.get("id") for s in sets)
+        days = datetime.timedelta(days=args.if_older)
+        if proven and utc_now() - datetime.datetime.fromisoformat(last["time"]) < days:
             log.info("no drill is due: %s was drilled within %d days", last["id"], args.if_older)
             return DONE
-        complete = [s for s in sets if not s.lacks(settings.kinds)]
-        chosen = secrets.choice(complete) if args.backup == "random" and complete else find_set(sets, args.backup, settings.kinds)
+        complete = [s.id for s in sets if not s.lacks(settings.kinds)]
+        wanted = secrets.choice(complete) if args.backup == "random" and complete else args.backup
+        chosen = find_set(sets, wanted, settings.kinds)
         report.id = chosen.id
-        raw = max((a.facts.get("raw_bytes") or a.size_bytes for a in chosen.archives.values()), default=0)  # one at a time
-        log.info("drill of %s: it needs up to %s in %s and as much again on the database server", chosen.id, human_size(raw), work.parent)
-        server = find_admin_server(settings.drill_database_url or settings.connection, settings, work) if "database" in chosen.archives else None
-        job = Job(settings, report, utc_now().strftime(ID_FORMAT), work, server, (lock,))
+        sizes = [a.facts.get("raw_bytes") or a.size_bytes for a in chosen.archives.values()]
+        room = f"{human_size(max(sizes, default=0))} in {work.parent} and as much again on the database server"
+        log.info("drill of %s: it needs up to %s", chosen.id, room)  # for it takes one at a time
+        connection = settings.drill_database_url or settings.connection
+        server = find_admin_server(connection, settings, work) if "database" in chosen.archives else None
         if not server:
             report.problem(f"{chosen.id} holds no database, so there are no rows to compare")
-        tell = log.debug if args.quiet else say
-        results, seconds, marks = drill_set(job, chosen, tell)
-        recovery = sum(spent for step, spent in seconds.items() if step in ("database", "qr_codes", "files"))
-        proven = results.get("database", "not proven")
-        identical = report.exit_code != DAMAGE and proven != "not proven"
-        record(settings, report, set=chosen.id, identical=identical, steps=seconds, recovery_seconds=round(recovery, 1), proof=proven, archives=marks)
-    verdict = "identical" if identical else "DIFFERENT" if report.exit_code == DAMAGE else "NOT PROVEN"
-    tell(f"{'recovery':<16} {recovery:>8.1f} s  of the {RECOVERY_TARGET_SECONDS:.0f} s that it may take")
-    tell(f"| {local_time(utc_now())} | {chosen.id} | {verdict} | {proven} | {recovery:.1f} s |")
+        job = Job(settings, report, utc_now().strftime(ID_FORMAT), work, server, (lock,))
+        marks, seconds, proof, began = {}, {}, "not proven", time.monotonic()
+        for step, text in drill_steps(job, chosen, marks, undo):
+            seconds[step] = round(time.monotonic() - began, 2)
+            tell(f"{step:<16} {seconds[step]:>8.1f} s  {printable(text)}")
+            proof = text if step == "database" else proof
+            began = time.monotonic()
+        recovery = round(sum(seconds.get(step, 0) for step in ("database", "qr_codes", "files")), 1)
+        identical = report.exit_code != DAMAGE and proof != "not proven"
+        facts = {"identical": identical, "steps": seconds, "recovery_seconds": recovery, "proof": proof}
+        record(settings, report, set=chosen.id, archives=marks, **facts)
+    verdict = "DIFFERENT" if report.exit_code == DAMAGE else "identical" if identical else "NOT PROVEN"
+    tell(f"{'recovery':<16} {recovery:>8.1f} s  of the {RECOVERY_TARGET_SECONDS} s that it may take")
+    tell(f"| {local_time(utc_now())} | {chosen.id} | {verdict} | {proof} | {recovery:.1f} s |")
     return report.exit_code
 
 
-def unhealthy_because(settings: Settings, known: Catalog, journal: Sequence[Mapping[str, Any]], max_age_hours: int) -> list[str]:
-    """List why the backups are not healthy; nothing where they are."""
-    reasons = []
-    newest = newest_complete(known.sets, settings)
-    age = (utc_now() - newest.moment).total_seconds() if newest else 0
+def why_stale(newest: BackupSet | None, max_age_hours: int) -> str:
+    """Say why the newest complete set is no good news; '' where it is."""
     if not newest:
-        reasons.append("there is no complete set: backup_system.py backup")
-    elif age < 0:
-        reasons.append(f"{newest.id} is dated in the future: correct the clock")
-    elif age > max_age_hours * 3600:
-        reasons.append(f"the newest complete set is {human_age(age)} old, more than {max_age_hours} h: look at cron or the timer, and at the log")
-    reasons += [f"{a.path.name}: {a.problem}" for s in known.sets for a in s.archives.values() if a.problem]
-    reasons += [f"{a.path.name} shrank ({a.shrunk}): is that right? Then: status --accept {a.id}" for s in known.sets for a in s.archives.values() if a.shrunk]
-    reasons += [f"{path}: {why}" for path, why in [*known.strays.items(), *(item for s in known.sets for item in s.unreadable.items())]]
+        return "there is no complete set: backup_system.py backup"
+    age = (utc_now() - newest.moment).total_seconds()
+    if age < 0:
+        return f"{newest.id} is dated in the future: correct the clock"
+    old = f"the newest complete set is {human_age(age)} old, more than {max_age_hours} h"
+    return f"{old}: look at cron or the timer, and at the log" if age > max_age_hours * 3600 else ""
+
+
+def damage_in(known: Catalog) -> list[str]:
+    """Name every archive that is bad and every sidecar that cannot be read, with what is wrong."""
+    unreadable = known.strays | {path: why for s in known.sets for path, why in s.unreadable.items()}
+    bad = [f"{a.path.name}: {a.problem}" for s in known.sets for a in s.archives.values() if a.problem]
+    return bad + [f"{path}: {why}" for path, why in unreadable.items()]
+
+
+def unhealthy_because(known: Catalog, journal: Sequence[Mapping[str, Any]], stale: str) -> list[str]:
+    """List why the backups are not healthy; nothing where they are."""
+    reasons = [stale] if stale else []
+    reasons += damage_in(known)
+    for a in (a for s in known.sets for a in s.archives.values() if a.shrunk):
+        reasons.append(f"{a.path.name} shrank ({a.shrunk}): is that right? Then: status --accept {a.id}")
     for command in ("backup", "drill"):
-        last = next((entry for entry in reversed(journal) if entry.get("command") == command), {})
+        last = last_entry(journal, command)
         told = [str(problem) for problem in last["problems"]] if isinstance(last.get("problems"), list) else []
         problems = [text for text in told if " shrank: " not in text]  # that is told above, until it is accepted
         if last.get("exit_code") and (problems or not told):
@@ -4771,117 +4776,123 @@ def unhealthy_because(settings: Settings, known: Catalog, journal: Sequence[Mapp
 
 
 def newest_facts(settings: Settings, sets: Sequence[BackupSet]) -> dict[str, dict[str, Any]]:
-    """Give for each kind configured here the figures of its newest good archive, and whether any shrank and was not accepted."""
-    newest, shrunk = newest_archives(sets), {kind for s in sets for kind, archive in s.archives.items() if archive.shrunk}
-    found: dict[str, dict[str, Any]] = {kind: {"shrunk": kind in shrunk} for kind in settings.kinds}
-    for kind in newest.keys() & found.keys():
-        archive, tables = newest[kind], newest[kind].facts.get("tables")
-        found[kind] |= {"id": archive.id, "time": parse_id(archive.id).isoformat(), "size_bytes": archive.size_bytes,
-                        "duration_seconds": archive.duration_seconds, "files": archive.facts.get("file_count"),
-                        "rows": None if tables is None else sum(entry["rows"] for entry in tables.values())}  # fmt: skip
+    """Give for each kind configured here its newest good archive's figures, and whether any shrank unaccepted."""
+    found, newest = {}, newest_archives(sets)
+    for kind in settings.kinds:
+        found[kind] = {"shrunk": any(kind in s.archives and s.archives[kind].shrunk for s in sets)}
+        if kind in newest:
+            archive, tables = newest[kind], newest[kind].facts.get("tables")
+            found[kind] |= {
+                "id": archive.id, "time": parse_id(archive.id).isoformat(), "size_bytes": archive.size_bytes,
+                "duration_seconds": archive.duration_seconds, "files": archive.facts.get("file_count"),
+                "rows": None if tables is None else sum(entry["rows"] for entry in tables.values()),
+            }  # fmt: skip
     return found
 
 
-def last_runs(journal: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Give the time and the exit code of each command's last run."""
-    return {entry["command"]: {"time": entry["time"], "exit_code": entry["exit_code"]} for entry in journal
-            if isinstance(entry.get("command"), str) and isinstance(entry.get("exit_code"), int)}  # fmt: skip
-
-
-def bytes_of_its_own(archive: Archive) -> float:
-    """Give an archive's share of the disk: unchanged ones have one file in common."""
-    with contextlib.suppress(OSError):
-        return archive.size_bytes / os.stat(archive.file).st_nlink
-    return 0.0
-
-
-def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True, known: Catalog | None = None) -> dict[str, Any]:
+def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
-    known, journal, now = known or catalog(settings), list(read_journal(settings.backup_dir)), utc_now()
-    sets = known.sets
+    known, journal, now = catalog(settings), list(read_journal(settings.backup_dir)), utc_now()
+    sets, newest = known.sets, newest_complete(known.sets, settings)
     offsite = offsite_state(settings, sets, max_age_hours)
-    reasons = unhealthy_because(settings, known, journal, max_age_hours) + [state["complaint"] for state in offsite if state["complaint"]]
-    newest = newest_complete(sets, settings)
-    drill = next((entry for entry in reversed(journal) if entry.get("command") == "drill" and "recovery_seconds" in entry), None)
+    reasons = unhealthy_because(known, journal, why_stale(newest, max_age_hours))
+    reasons += [state["complaint"] for state in offsite if state["complaint"]]
     recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < 30 * 86400]
-    size = sum(bytes_of_its_own(archive) for s in recent for archive in s.archives.values())
-    per_day = size / max(1, (now - recent[-1].moment).days + 1) if recent else 0
+    stored = filter(None, (status_of(a.path) for s in recent for a in s.archives.values()))
+    size = sum(found.st_size / found.st_nlink for found in stored)  # unchanged archives have one file in common
+    per_day = size / ((now - recent[-1].moment).days + 1) if recent else 0
     free = shutil.disk_usage(settings.backup_dir).free
     tiers = {"daily": "within", "weekly": "newest of week", "monthly": "newest of month"}
     verdicts = plan_cleanup(sets, settings, now).verdicts
+    drill = last_entry(journal, "drill", "recovery_seconds")
+    drill_keys = ("time", "id", "identical", "recovery_seconds", "steps", "proof")
+    runs = {entry["command"]: {"time": entry["time"], "exit_code": entry["exit_code"]} for entry in journal
+            if isinstance(entry.get("command"), str) and isinstance(entry.get("exit_code"), int)}  # fmt: skip
     with workspace(None) as work:
         kept, _, complaint = find_kept(settings, work) if ask_server else (kept_paths(settings), None, "")
     return {
-        "version": 1, "healthy": not reasons, "reasons": reasons, "sets": len(sets),
-        "newest_complete": {"id": newest.id, "age_seconds": round((now - newest.moment).total_seconds())} if newest else None,
+        "version": 1, "healthy": not reasons, "reasons": reasons,
+        "newest_complete": newest and {"id": newest.id, "age_seconds": round((now - newest.moment).total_seconds())},
         "last_verify": max((a.verified for s in sets for a in s.archives.values()), default="") or None,
-        "last_drill": {key: drill.get(key) for key in ("time", "id", "identical", "recovery_seconds", "steps", "proof")} if drill else None,
+        "last_drill": {key: drill.get(key) for key in drill_keys} if drill else None,
         "recovery_target_seconds": RECOVERY_TARGET_SECONDS, "free_bytes": free, "bytes_per_day": round(per_day),
-        "days_until_full": int(free / per_day) if per_day else None,
+        "days_until_full": int(free / per_day) if per_day else None, "sets": len(sets),
         "tiers": {tier: sum(v.reason.startswith(begin) for v in verdicts) for tier, begin in tiers.items()},
         "kept": [item._asdict() for item in kept], "kept_complaint": complaint,
-        "newest": newest_facts(settings, sets), "runs": last_runs(journal), "offsite": offsite,
-        "damaged": len(known.strays) + sum(len(s.unreadable) + sum(bool(a.problem) for a in s.archives.values()) for s in sets),
+        "newest": newest_facts(settings, sets), "runs": runs, "offsite": offsite, "damaged": len(damage_in(known)),
     }  # fmt: skip
 
 
-def status_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Write the status for people, the verdict first."""
-    yield "HEALTHY" if facts["healthy"] else "NOT HEALTHY"
-    yield from (f"  because {printable(reason)}" for reason in facts["reasons"])
-    newest, drill, kept = facts["newest_complete"], facts["last_drill"], facts["kept"]
-    yield f"newest complete set  {newest['id']}, {human_age(newest['age_seconds'])} old" if newest else "newest complete set  none"
-    verify = facts["last_verify"]
-    yield f"last verify          {local_time(datetime.datetime.fromisoformat(verify)) if verify else 'never: backup_system.py verify'}"
+def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the status for people, without the verdict: what a line is about, and what it says."""
+    newest, drill, verify = facts["newest_complete"], facts["last_drill"], facts["last_verify"]
+    yield "newest complete set", f"{newest['id']}, {human_age(newest['age_seconds'])} old" if newest else "none"
+    when = local_time(datetime.datetime.fromisoformat(verify)) if verify else "never: backup_system.py verify"
+    yield "last verify", when
     if drill:
-        result = f"{'identical' if drill['identical'] else 'NOT IDENTICAL'} ({drill['proof']})"
-        yield f"last drill           {local_time(datetime.datetime.fromisoformat(drill['time']))}, {drill['id']}: {result}"
-        yield f"recovery time        {drill['recovery_seconds']} s measured, {facts['recovery_target_seconds']} s allowed"
+        when, result = local_time(datetime.datetime.fromisoformat(drill["time"])), f"({drill['proof']})"
+        result = f"identical {result}" if drill["identical"] else f"NOT IDENTICAL {result}"
+        yield "last drill", f"{when}, {drill['id']}: {result}"
+        yield "recovery time", f"{drill['recovery_seconds']} s measured, {facts['recovery_target_seconds']} s allowed"
     else:
-        yield "last drill           never: backup_system.py drill"
+        yield "last drill", "never: backup_system.py drill"
     for state in facts["offsite"]:
         copied = f"{state['newest']}, {human_age(state['age_seconds'])} old" if state["newest"] else "nothing yet"
-        behind = state["behind_seconds"]
-        yield f"off-site             {state['remote']}: {copied}" + (f", {human_age(behind)} behind" if behind else "")
-    full = f"; at {human_size(facts['bytes_per_day'])} a day it is full in {facts['days_until_full']} days" if facts["bytes_per_day"] else ""
-    yield f"free space           {human_size(facts['free_bytes'])}{full}"
-    yield f"sets                 {facts['sets']}: " + ", ".join(f"{count} {tier}" for tier, count in facts["tiers"].items())
-    yield from (f"kept aside           {Kept(**item)}" for item in kept)
+        behind = f", {human_age(state['behind_seconds'])} behind" if state["behind_seconds"] else ""
+        yield "off-site", f"{state['remote']}: {copied}{behind}"
+    full = f"; at {human_size(facts['bytes_per_day'])} a day it is full in {facts['days_until_full']} days"
+    yield "free space", human_size(facts["free_bytes"]) + (full if facts["bytes_per_day"] else "")
+    yield "sets", f"{facts['sets']}: " + ", ".join(f"{count} {tier}" for tier, count in facts["tiers"].items())
+    for item in facts["kept"]:
+        yield "kept aside", str(Kept(**item))
     if facts["kept_complaint"]:
-        yield f"kept aside           {facts['kept_complaint']}"
+        yield "kept aside", facts["kept_complaint"]
 
 
-def publish_page(settings: Settings, path: Path, max_age_hours: int, report: Report) -> dict[str, Any]:
-    """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
-    known, journal, facts = Catalog([], [], {}), [], {}
+def facts_after(settings: Settings, report: Report, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
+    """Work out the status after a run, with what the journal could not be told of it; or say why there is none."""
     try:
-        known, journal = catalog(settings), list(read_journal(settings.backup_dir))
-        facts = status_facts(settings, max_age_hours, known=known)
-    except (BackupError, OSError) as error:
-        facts = {"healthy": False, "reasons": [str(error)]}
-    if report.command == "backup" and report.exit_code and facts["healthy"]:  # where not even the journal could be written
-        facts |= {"healthy": False, "reasons": [f"the last backup failed: {message}" for _, message in report.problems]}
+        facts = status_facts(settings, max_age_hours, ask_server)
+    except (BackupError, OSError) as error:  # BACKUP_DIR is gone
+        facts = {"healthy": False, "reasons": [str(error)], "runs": {}}
+    if report.exit_code:
+        facts["runs"][report.command] = {"time": utc_now().isoformat(), "exit_code": report.exit_code}
+    if report.exit_code and report.command == "backup" and facts["healthy"]:
+        facts |= {"healthy": False, "reasons": [f"the last backup failed: {text}" for _, text in report.problems]}
     facts["reasons"] = [starred(reason, settings.secret_values) for reason in facts["reasons"]]
-    now, told = utc_now(), {**facts, "host": os.uname().nodename}
+    return facts
+
+
+def write_page(settings: Settings, path: Path, max_age_hours: int, report: Report) -> dict[str, Any]:
+    """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
+    facts, sets, now = facts_after(settings, report, max_age_hours), [], utc_now()
+    with contextlib.suppress(BackupError):
+        sets = catalog(settings).sets
+    told, plan = {**facts, "host": os.uname().nodename}, plan_cleanup(sets, settings, now)
+    page = status_page(told, sets, plan, list(read_journal(settings.backup_dir)), settings, now, max_age_hours)
     try:
-        write_for_all(path, status_page(told, known.sets, plan_cleanup(known.sets, settings, now), journal, settings, now, max_age_hours))
-        log.debug("status page written: %s", path)
+        write_for_all(path, page)
     except OSError as error:
-        report.problem(f"the status page {path} could not be written: {error.strerror}: make its directory, writable for this user")
+        report.problem(f"the status page {path} could not be written: {error.strerror}. Look at that directory")
     return facts
 
 
 def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     """Say first whether the backups are healthy, then how they stand."""
     if args.accept:
-        sets = catalog(settings).sets
-        accepted = find_set(sets, args.accept, ()).id  # never the word latest, which is greater than every id
+        accepted = find_set(catalog(settings).sets, args.accept, ()).id  # not the word latest: greater than every id
         write_journal(settings.backup_dir, {"command": "accept", "id": accepted})
         log.info("accepted: the sets up to %s are as large as they should be", accepted)
-    facts = publish_page(settings, args.html.absolute(), args.max_age, args.report) if args.html else status_facts(settings, args.max_age)
+    if args.html:
+        facts = write_page(settings, args.html.absolute(), args.max_age, args.report)
+    else:
+        facts = facts_after(settings, args.report, args.max_age)
     if "sets" not in facts:
         raise BackupError(facts["reasons"][0])
-    say(json.dumps(facts, indent=1) if args.json else "\n".join(status_lines(facts)))
+    lines = [f"  because {printable(reason)}" for reason in facts["reasons"]]
+    lines += [f"{about:<20} {text}" for about, text in status_lines(facts)]
+    verdict = "HEALTHY" if facts["healthy"] else "NOT HEALTHY"
+    say(json.dumps(facts, indent=1) if args.json else "\n".join([verdict, *lines]))
     return DONE if facts["healthy"] else FAILED
 
 
@@ -4889,158 +4900,138 @@ Finding = tuple[str, str, str]  # OK, WARN or FAIL; what was looked at; what was
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Look at what is to be backed up from the disk."""
-    root, user = settings.qr_codes_path, pwd.getpwuid(os.geteuid()).pw_name
-    if "qr_codes" in settings.kinds and os.access(root, os.R_OK | os.X_OK) and root.is_dir():
-        yield "OK", "QR codes", f"{root}: {len(os.listdir(root))} entries"
+    """Look at what is to be backed up from the disk, and at what restores have put aside."""
+    codes = settings.qr_codes_path
+    if "qr_codes" in settings.kinds and os.access(codes, os.R_OK | os.X_OK) and codes.is_dir():
+        yield "OK", "QR codes", f"{codes}: {len(os.listdir(codes))} entries"
     elif "qr_codes" in settings.kinds:
-        yield "FAIL", "QR codes", f"{root} is not there or not readable: correct QR_CODES_DIR, or empty it to switch it off"
-    for name in settings.config_files:
-        path, level, text = settings.app_dir / name, "OK", ""
-        if os.path.exists(settings.app_dir) and not os.access(settings.app_dir, os.X_OK):
-            level, text = "FAIL", f" is out of reach for {user}: setfacl -R -m u:{user}:rX {shlex.quote(str(settings.app_dir))}"
-        elif not os.path.exists(path):
-            level, text = "WARN", " is not there: correct APP_DIR or CONFIG_FILES"
+        yield "FAIL", "QR codes", f"{codes} is not there or not readable: correct QR_CODES_DIR, or set QR_CODES_DIR="
+    for path in (settings.app_dir / name for name in settings.config_files):
+        if not os.path.exists(path):
+            yield "WARN", "config file", f"{path} is not there, or out of reach: correct APP_DIR or CONFIG_FILES"
         elif not os.access(path, os.R_OK):
-            level, text = "FAIL", f" is not readable for {user}"
-        elif name == ".env" and path.stat().st_mode & 0o007:
-            level, text = "WARN", f" can be read by everybody: chmod o= {shlex.quote(str(path))}"
-        yield level, "config file", f"{path}{text}"
+            yield "FAIL", "config file", f"{path} is not readable for {pwd.getpwuid(os.geteuid()).pw_name}"
+        elif path.name == ".env" and path.stat().st_mode & 0o007:
+            yield "WARN", "config file", f"{path} can be read by everybody: chmod o= {shlex.quote(str(path))}"
+        else:
+            yield "OK", "config file", str(path)
+    with workspace(None) as work:
+        for item in find_kept(settings, work)[0]:
+            yield "OK", "kept aside", f"{item}; cleanup removes it after KEEP_BEFORE_DAYS"
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
     """Look at programs, connection and rights."""
-    for name, otherwise in (("zstd", "WARN"), ("gzip", "FAIL")):
-        program = settings.which(name)
-        yield "OK" if program else otherwise, "program", program or f"{name} is not installed: apt install {name}"
-    try:
-        with workspace(None) as work:
-            server = find_server(settings.connection, settings, work, patient=False)
-            kept = kept_databases(server)
-    except BackupError as error:
-        yield "FAIL", "database", str(error)
-        return
+    zstd = settings.which("zstd")
+    yield "OK" if zstd else "WARN", "program", zstd or "zstd is not installed: apt install zstd"
+    with workspace(None) as work:
+        server = find_server(settings.connection, settings, work, patient=False)
     facts, user = server.facts, server.facts["user"]
-    yield "OK", "database", f"{server.connection}: PostgreSQL {facts['server_version']}, {human_size(facts['size_bytes'])}, {facts['tables']} tables"
-    for name in ("pg_dump", "pg_dumpall", "pg_restore"):
-        try:
-            yield "OK", "program", str(postgres_program(name, facts["major"], settings, server.connection))
-        except BackupError as error:
-            yield "FAIL", "program", str(error)
-    if facts["unreadable_tables"]:
-        yield "FAIL", "rights", f"{user} may not read {names_shown(facts['unreadable_tables'])}: GRANT pg_read_all_data TO {quote_name(user)}"
-    elif facts["row_security"] and not (facts["superuser"] or facts["bypass_rls"]):
-        yield "FAIL", "rights", f"row security hides rows of {names_shown(facts['row_security'])}: ALTER ROLE {quote_name(user)} BYPASSRLS"
-    else:
-        yield "OK", "rights", f"{user} may read every table"
-    for item in kept:
-        yield "OK", "kept aside", f"{item}; cleanup removes it after KEEP_BEFORE_DAYS"
+    size = f"{human_size(facts['size_bytes'])}, {facts['tables']} tables"
+    yield "OK", "database", f"{server.connection}: PostgreSQL {facts['server_version']}, {size}"
+    closed, hidden = names_shown(facts["unreadable_tables"]), names_shown(facts["row_security"])
     if facts["superuser"]:
         yield "WARN", "rights", f"{user} is a superuser: a role with pg_read_all_data is enough for backups"
+    elif closed:
+        yield "FAIL", "rights", f"{user} may not read {closed}: GRANT pg_read_all_data TO {quote_name(user)}"
+    elif hidden and not facts["bypass_rls"]:
+        yield "FAIL", "rights", f"row security hides rows of {hidden}: ALTER ROLE {quote_name(user)} BYPASSRLS"
+    else:
+        yield "OK", "rights", f"{user} may read every table"
+    for name in ("pg_dump", "pg_dumpall", "pg_restore"):
+        yield "OK", "program", str(postgres_program(name, facts["major"], settings, server.connection))
 
 
 def check_sealing(settings: Settings) -> Iterator[Finding]:
-    """Seal a byte and open it again; where the key is elsewhere, as it should be, look whether anybody has drilled lately."""
+    """Seal a byte and open it again; where the key is elsewhere, as it should be, look whether anybody drills there."""
     if not settings.encrypt_to:
         return
-    method, keys = settings.encrypt_to
+    try_seal(settings)
+    yield "OK", "sealing", f"with {settings.encrypt_to.method} to {names_shown(settings.encrypt_to.keys)}"
     try:
-        try_seal(settings)
-        yield "OK", "sealing", f"with {method} to {names_shown(keys)}"
-    except BackupError as error:
-        yield "FAIL", "sealing", str(error)
-        return
-    try:
-        pipeline([["echo"], *seal_stage(settings), open_stage(method, settings)], env=settings.env, limit=60)
+        stages = [["echo"], *seal_stage(settings), open_stage(settings.encrypt_to.method, settings)]
+        pipeline(stages, env=settings.env, limit=60)
         yield "OK", "unsealing", "the key is on this machine: it can restore and drill, and so can whoever breaks in"
-        return
     except UsageError as error:
         yield "FAIL", "unsealing", str(error)
-        return
     except BackupError as error:
         why = seal_words(error) if isinstance(error, ProgramError) else str(error)
-    drilled = max((entry["time"] for entry in read_journal(settings.backup_dir)
-                   if entry.get("command") == "drill" and entry.get("identical") is True), default="")  # fmt: skip
-    age = utc_now() - datetime.datetime.fromisoformat(drilled) if drilled else None
-    recent = age is not None and age.days < DRILL_ELSEWHERE_DAYS
-    last = f"the last good drill in the journal was {human_age(age.total_seconds())} ago" if age else "the journal knows of no good drill"
-    advice = "" if recent else ". Try where the key is whether it still opens a backup: drill there, and append the last line of its journal to this one"
-    yield "OK" if recent else "WARN", "unsealing", f"this machine cannot open what it seals ({why}); {last}{advice}"
+        good = [entry for entry in read_journal(settings.backup_dir) if entry.get("identical") is True]
+        since = (utc_now() - datetime.timedelta(days=DRILL_ELSEWHERE_DAYS)).isoformat()
+        recent = last_entry(good, "drill").get("time", "") > since
+        advice = "no good drill lately: drill where the key is, and append the last line of its journal to this one"
+        last = "the journal knows of a good drill" if recent else advice
+        yield "OK" if recent else "WARN", "unsealing", f"this machine cannot open what it seals ({why}); {last}"
 
 
 def check_places(settings: Settings) -> Iterator[Finding]:
-    """Look at BACKUP_DIR, its modes, space and lock, at LOG_DIR, and at the newest complete set's age."""
-    backup_dir, log_dir = settings.backup_dir, settings.log_dir
-    writable = os.access(log_dir, os.W_OK)
-    yield "OK" if writable else "WARN", "LOG_DIR", f"{log_dir}" + ("" if writable else " cannot be written: messages go to stderr only")
-    if settings.status_page:
-        place = settings.status_page.parent
-        writable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-        yield "OK" if writable else "FAIL", "STATUS_PAGE", f"{settings.status_page}" + ("" if writable else f": this user cannot write in {place}")
-    try:
-        check_backup_dir(backup_dir, make=False)
-    except BackupError as error:
-        yield "FAIL", "BACKUP_DIR", str(error)
-        return
+    """Look at what must be writable, at BACKUP_DIR's space, modes and lock, and at the newest complete set's age."""
+    backup_dir, user = settings.backup_dir, pwd.getpwuid(os.geteuid()).pw_name
+    files = [("WARN", "LOG_DIR", settings.log_dir / "backup.log"), ("FAIL", "STATUS_PAGE", settings.status_page),
+             ("WARN", "METRICS_FILE", settings.metrics_file)]  # fmt: skip
+    for level, name, path in files:
+        if path and not os.access(path.parent, os.W_OK | os.X_OK):
+            yield level, name, f"{path.parent} cannot be written: make it, and setfacl -m u:{user}:rwx it"
+    check_backup_dir(backup_dir, make=False)
     sets, free = catalog(settings).sets, shutil.disk_usage(backup_dir).free
-    needed = sum(archive.size_bytes for archive in newest_archives(sets).values())
-    room = "" if free > needed * 3 else f": room for fewer than three more backups of {human_size(needed)}"
-    yield "WARN" if room else "OK", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free{room}"
-    public = [str(path) for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink() and path.lstat().st_mode & 0o007]
+    full = free < 3 * sum(archive.size_bytes for archive in newest_archives(sets).values())
+    room = ": room for fewer than three more backups" if full else ""
+    yield "WARN" if full else "OK", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free{room}"
+    stored = [path for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink()]
+    public = [str(path) for path in stored if path.stat().st_mode & 0o007]
     if public:
-        yield "WARN", "modes", f"everybody may look at {names_shown(public)}: chmod -R o= {shlex.quote(str(backup_dir))}"
-    metrics_dir = settings.metrics_file and settings.metrics_file.parent
-    if metrics_dir and not os.access(metrics_dir, os.W_OK | os.X_OK):
-        yield "WARN", "METRICS_FILE", f"{metrics_dir} cannot be written: make it, and setfacl -m u:{pwd.getpwuid(os.geteuid()).pw_name}:rwx it"
-    for item in kept_paths(settings):
-        yield "OK", "kept aside", f"{item}; cleanup removes it after KEEP_BEFORE_DAYS"
+        advice = f"chmod -R o= {shlex.quote(str(backup_dir))}"
+        yield "WARN", "modes", f"everybody may look at {names_shown(public)}: {advice}"
     lock = backup_dir / ".lock"  # read, not tried: a backup that starts now must find it free
     holder = printable(lock.read_text("utf-8", "replace").strip()) if lock.exists() else ""
     yield "OK", "lock", f"held by {holder} (or it was killed: then the lock is free)" if holder else "free"
-    bad = [f"{a.path.name} ({a.problem})" for s in sets for a in s.archives.values() if a.problem]
-    if bad:
-        yield "FAIL", "damage", f"{names_shown(bad)}: see list, and keep the other sets"
     newest = newest_complete(sets, settings)
-    age = (utc_now() - newest.moment).total_seconds() if newest else 0
-    if not newest:
-        yield "WARN", "newest set", "there is no complete backup yet: backup_system.py backup"
-    elif 0 <= age < MAX_AGE_HOURS * 3600:
-        yield "OK", "newest set", f"{newest.id}, {human_age(age)} old"
+    stale = why_stale(newest, MAX_AGE_HOURS)
+    if stale:
+        yield "FAIL" if newest else "WARN", "newest set", stale
     else:
-        yield "FAIL", "newest set", f"{newest.id}, {human_age(age)} old: backups have stopped or the clock is wrong; look at cron and at the log"
-
-
-def check_alerts(settings: Settings, send: bool) -> Iterator[Finding]:
-    """Name the channels for alerts, or send a test by each."""
-    channels = configured_channels(settings)
-    test = Alert(f"ArrivApp backup: a test alert from {os.uname().nodename}", "If you can read this, alerts work.", "log", str(uuid.uuid4()))
-    failed = deliver(channels, settings, test) if send else {}
-    for channel in channels:
-        result = f"a test by {channel.name} was sent" if send else f"by {channel.name} ({channel.setting})"
-        yield ("FAIL", "alerts", f"{channel.name}: {failed[channel]}") if channel in failed else ("OK", "alerts", result)
-    if not channels:
-        yield "WARN", "alerts", "none are configured: nobody would notice a failed night, or silence (README, Alerts)"
+        yield "OK", "newest set", f"{newest.id}, {human_age((utc_now() - newest.moment).total_seconds())} old"
 
 
 def check_offsite(settings: Settings) -> Iterator[Finding]:
     """Look whether each remote can be reached, and holds something."""
     for name in settings.offsite_remotes:
         try:
-            remote = open_remote(settings, name, seconds=30)
-            version = re.search(r"v(\d+)\.(\d+)", rclone(remote, "version"))
-            if version and tuple(map(int, version.groups())) < (1, 63):
-                yield "WARN", "off-site", f"{remote.program} is older than 1.63: an upload by SFTP that is cut off leaves a file that blocks the next"
-            archives = sum(not path.endswith(".json") for path in remote_files(remote))
-            yield "OK" if archives else "WARN", "off-site", f"{name}: {archives} archives" if archives else f"{name} is empty: backup_system.py push"
+            files = remote_files(open_remote(settings, name, seconds=30))
+            count = sum(not path.endswith(".json") for path in files)
+            found = f"{name}: {count} archives" if count else f"{name} is empty: backup_system.py push"
+            yield "OK" if count else "WARN", "off-site", found
         except BackupError as error:
             yield "FAIL", "off-site", f"{name}: {error}"
 
 
+def check_alerts(settings: Settings, send: bool) -> Iterator[Finding]:
+    """Name the channels for alerts, or send a test by each."""
+    channels, title = configured_channels(settings), f"ArrivApp backup: a test alert from {os.uname().nodename}"
+    test = Alert(title, "If you can read this, alerts work.", "log", str(uuid.uuid4()))
+    failed = deliver(channels, settings, test) if send else {}
+    for channel in channels:
+        good = f"a test by {channel.name} was sent" if send else f"by {channel.name} ({channel.setting})"
+        bad = channel in failed
+        yield "FAIL" if bad else "OK", "alerts", f"{channel.name}: {failed[channel]}" if bad else good
+    if not channels:
+        yield "WARN", "alerts", "none are configured: nobody would notice a failed night, or silence (README, Alerts)"
+
+
+CHECKS = (("files", check_files), ("database", check_database), ("sealing", check_sealing),
+          ("BACKUP_DIR", check_places), ("off-site", check_offsite))  # fmt: skip
+
+
 def cmd_check(settings: Settings, args: argparse.Namespace) -> int:
-    """Look at every precondition and say what to do; or only prove the alerts."""
-    findings = [("OK" if settings.env_file else "WARN", "settings", str(settings.env_file or "no .env.backup: only defaults and environment"))]
-    if not args.send_test_alert:
-        findings += [*check_files(settings), *check_database(settings), *check_sealing(settings), *check_places(settings), *check_offsite(settings)]
+    """Look at every precondition and say what to do; or only prove the alerts. A check that cannot go on is a FAIL."""
+    source = str(settings.env_file or "no .env.backup: only defaults and environment")
+    findings = [("OK" if settings.env_file else "WARN", "settings", source)]
+    for what, look in () if args.send_test_alert else CHECKS:
+        try:
+            for finding in look(settings):
+                findings.append(finding)
+        except BackupError as error:
+            findings.append(("FAIL", what, str(error)))
     findings += check_alerts(settings, args.send_test_alert)
     for level, what, text in findings:
         if level != "OK" or not args.quiet:
@@ -5059,26 +5050,26 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line. Global options work before and after the subcommand (SUPPRESS, or the first is lost)."""
-    options: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    """Describe the command line. Global options work before and after the subcommand (without SUPPRESS one is lost)."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--env-file", type=Path, metavar="FILE", help="settings file (default: .env.backup beside this script)")
+    common.add_argument("--env-file", type=Path, metavar="FILE", help="default: .env.backup beside this script")
     common.add_argument("--backup-dir", metavar="DIR", help="where backups are (default: BACKUP_DIR)")
     common.add_argument("-v", "--verbose", action="store_true", help="show every command that is run")
     common.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
-    parser = argparse.ArgumentParser(
-        prog="backup_system.py", description="Back up, verify and restore an ArrivApp.", parents=[common], **options,
-        epilog="exit codes: 0 done, 1 failed, 2 usage or settings, 3 partly done, 4 damage, 5 another run holds the lock, 128+n signal",
-    )  # fmt: skip
+    about = "Back up, verify and restore an ArrivApp."
+    codes = "exit codes: 0 done, 1 failed, 2 usage or settings, 3 partly done, 4 damage, 5 locked, 128+n signal"
+    parser = argparse.ArgumentParser("backup_system.py", None, about, codes, [common], allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     def command(name: str, function: Callable[..., int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common], **options)
+        sub = commands.add_parser(name, help=text, description=f"{text}.", parents=[common], allow_abbrev=False)
         sub.set_defaults(function=function)
         return sub
 
+    only = {"action": "append", "choices": KINDS, "default": [], "metavar": "KIND",
+            "help": "only this kind; may be repeated"}  # fmt: skip
     backup = command("backup", cmd_backup, "make one backup set of everything")
-    backup.add_argument("--only", action="append", choices=KINDS, default=[], metavar="KIND", help="only this kind; may be repeated")
+    backup.add_argument("--only", **only)
     listing = command("list", cmd_list, "list the backup sets, newest first")
     listing.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="only archives of this kind")
     listing.add_argument("--json", action="store_true", help="for machines; the keys are stable")
@@ -5087,17 +5078,18 @@ def build_parser() -> argparse.ArgumentParser:
     which = verify.add_mutually_exclusive_group()
     which.add_argument("target", nargs="?", metavar="ID|FILE", help="a set's id, latest (the default), or an archive")
     which.add_argument("--all", action="store_true", help="every archive")
-    verify.add_argument("--offsite", action="store_true", help="on the remotes: what was pushed is there; a set (or random) is read to its end")
+    verify.add_argument("--offsite", action="store_true", help="the copies there; one set is read to its end")
     restore = command("restore", cmd_restore, "restore archives; what was there before is kept")
     source = restore.add_mutually_exclusive_group(required=True)
-    source.add_argument("--restore-file", metavar="FILE", help="an archive of ours, a pg_dump archive or an SQL script; latest... means the newest")
+    source.add_argument("--restore-file", metavar="FILE", help="an archive, a dump or an SQL script; or latest")
     source.add_argument("--backup", metavar="ID", help="a set's id, or latest")
-    source.add_argument("--undo", action="store_true", help="swap back what the last restore put aside; again swaps forth")
-    restore.add_argument("--only", action="append", choices=KINDS, default=[], metavar="KIND", help="only this kind; may be repeated")
+    source.add_argument("--undo", action="store_true", help="swap back what the last restore put aside")
+    restore.add_argument("--only", **only)
     restore.add_argument("--database", metavar="NAME", help="into this database (default: the configured one)")
-    restore.add_argument("--directory", metavar="DIR", help="unpack the one archive here instead of in its own place")
-    restore.add_argument("--table", action="append", default=[], metavar="TABLE", help="only this table, beside the live ones, as restored_<id>.TABLE")
-    restore.add_argument("--accept-differences", action="store_true", help="go on although the restored rows are not those of the fingerprint")
+    restore.add_argument("--directory", type=Path, metavar="DIR", help="unpack the one archive here instead")
+    restore.add_argument("--table", action="append", default=[], metavar="TABLE",
+                         help="only this table, beside the live ones, as restored_<id>.TABLE")  # fmt: skip
+    restore.add_argument("--accept-differences", action="store_true", help="go on though rows differ from the backup's")
     restore.add_argument("--yes", action="store_true", help="replace live data without asking")
     cleanup = command("cleanup", cmd_cleanup, "delete old sets by retention")
     cleanup.add_argument("--dry-run", action="store_true", help="only show what would be deleted, and why")
@@ -5109,20 +5101,20 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--html", type=Path, metavar="FILE", help="also write the status page there")
     status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
                         help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
-    status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank, so that cleanup goes on")
+    status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank: cleanup goes on")
     push = command("push", cmd_push, "copy every good set that a remote lacks there")
     push.add_argument("--again", action="store_true", help="also what was pushed before and is gone there")
     pull = command("pull", cmd_pull, "bring a set here from a remote")
     pull.add_argument("target", nargs="?", default="latest", metavar="ID", help="a set's id, or latest (the default)")
     check = command("check", cmd_check, "look whether a backup can work here, and say what to do")
-    check.add_argument("--send-test-alert", action="store_true", help="instead, send a test by every channel for alerts that is configured")
+    check.add_argument("--send-test-alert", action="store_true", help="instead, send a test by every channel")
     demo = command("demo", cmd_demo, "show the whole cycle on a throw-away PostgreSQL with sample data")
     demo.add_argument("--keep", action="store_true", help="leave it for a look around")
     return parser
 
 
 class LogFile(logging.handlers.RotatingFileHandler):
-    """LOG_DIR/backup.log: never through a link, owned by the directory's owner, and a failure to write is remembered."""
+    """LOG_DIR/backup.log: never through a link, of the directory's owner; a failure to write is remembered."""
     failed = False
 
     def _open(self) -> Any:
@@ -5135,14 +5127,14 @@ class LogFile(logging.handlers.RotatingFileHandler):
         self.failed = True
 
 
-def open_log_file(settings: Settings, args: argparse.Namespace) -> LogFile | None:
+def open_log_file(settings: Settings, command: str) -> LogFile | None:
     """Open the log file; where it cannot be written, stderr is all there is, with a warning."""
     try:
-        if not settings.log_dir.exists() and args.command != "check":
+        if not settings.log_dir.exists() and command != "check":
             make_directory(settings.log_dir)
         handler = LogFile(settings.log_dir / "backup.log", maxBytes=10 * MIB, backupCount=5)
     except OSError as error:
-        if args.command not in ("list", "verify", "check"):
+        if command not in ("list", "verify", "check"):
             log.warning("no log file: %s cannot be written (%s); set LOG_DIR", settings.log_dir, error.strerror)
         return None
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(process)d %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -5158,71 +5150,58 @@ def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str]
         entry.msg, entry.args = starred(printable(entry.getMessage()), secret_values), ()
         return True
 
-    log.handlers.clear()
     log.setLevel(logging.DEBUG)
-    for handler in handlers:
-        handler.filters.clear()
-        handler.addFilter(clean)
-        log.addHandler(handler)
-
-
-def tell_prometheus(settings: Settings, path: Path, report: Report) -> None:
-    """Write METRICS_FILE, after a run that failed too: what the journal could not be told of it, or could not keep, is added."""
-    try:
-        facts = status_facts(settings, MAX_AGE_HOURS, ask_server=False)
-    except (BackupError, OSError):  # BACKUP_DIR is gone; the run has said so
-        facts = {"healthy": False, "runs": {}}
-    if report.exit_code:
-        facts["runs"][report.command] = {"time": utc_now().isoformat(), "exit_code": report.exit_code}
-    try:
-        write_for_all(path, metrics_text(facts))
-    except OSError as error:
-        report.problem(f"METRICS_FILE {path} could not be written: {error.strerror}; what was made is good. Look at that directory")
+    log.handlers, log.filters = list(handlers), [clean]
 
 
 def follow_up(settings: Settings, report: Report) -> None:
-    """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem to the report."""
-    stopped = any(code > 128 for code, _ in report.problems)
-    if settings.offsite_remotes and report.command == "backup" and report.made and not stopped:
+    """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem."""
+    if settings.offsite_remotes and report.command == "backup" and report.made and report.exit_code < 128:
         pushing = Report("push", report.id)
         record(settings, pushing, offsite=push_all(settings, pushing))
         report.problems += pushing.problems
     if settings.status_page:
         try:
-            publish_page(settings, settings.status_page, MAX_AGE_HOURS, report)
+            write_page(settings, settings.status_page, MAX_AGE_HOURS, report)
         except Exception as error:  # a mistake of ours in a page is no failed backup
             report.problem(f"the status page could not be made: {error!r}")
     alert_people(settings, report)
     if settings.metrics_file:  # the last step: it tells of the others too
-        tell_prometheus(settings, settings.metrics_file, report)
+        facts = facts_after(settings, report, MAX_AGE_HOURS, ask_server=False)
+        try:
+            write_for_all(settings.metrics_file, metrics_text(facts))
+        except OSError as error:
+            place = settings.metrics_file
+            report.problem(f"METRICS_FILE {place} could not be written: {error.strerror}. Look at that directory")
+
+
+TOLD = ("backup", "cleanup", "restore", "drill", "verify", "push")  # commands of which the outside world is told
 
 
 def run_command(args: argparse.Namespace, stderr: logging.Handler) -> int:
     """Load the settings and run a subcommand."""
+    if args.command == "demo":
+        return cmd_demo(Settings(), args)
     flags = {"BACKUP_DIR": str(Path(args.backup_dir).absolute())} if args.backup_dir else {}
-    settings = load_settings(flags, args.env_file) if args.command != "demo" else Settings()
-    log_file = open_log_file(settings, args) if args.command != "demo" else None
+    settings = load_settings(flags, args.env_file)
+    log_file = open_log_file(settings, args.command)
     set_up_log([stderr, log_file] if log_file else [stderr], settings.secret_values)
     log.debug("start: %s", shlex.join(sys.argv))
-    report = args.report = Report(args.command)
-    told = args.command in ("backup", "cleanup", "restore", "drill", "verify", "push") and not getattr(args, "dry_run", False)
-    report.whole = args.command == "backup" and not args.only
+    report = args.report = Report(args.command, whole=args.command == "backup" and not args.only)
+    told = args.command in TOLD and not getattr(args, "dry_run", False)
     try:
         announce(settings, report)
         code = args.function(settings, args)
     except BaseException as error:  # whatever ends a run leaves a record
-        ended = error.exit_code if isinstance(error, BackupError) else 128 + error.number if isinstance(error, Stopped) else FAILED
-        ended = 128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else ended
+        ended = 128 + signal.SIGPIPE if isinstance(error, BrokenPipeError) else getattr(error, "exit_code", FAILED)
         report.problems.append((ended, str(error) or repr(error)))
-        if told and args.command != "verify" and os.path.exists(settings.backup_dir / MARKER) and not seen_at_terminal(ended):
-            entry = {"command": args.command, "run": report.run, "exit_code": ended, "problems": [starred(report.problems[-1][1], settings.secret_values)]}
-            with contextlib.suppress(OSError):
-                write_journal(settings.backup_dir, entry)
+        known = os.path.exists(settings.backup_dir / MARKER) and args.command != "verify"
+        if told and known and not seen_at_terminal(ended):
+            record(settings, report, seconds=None)
+        raise
+    finally:
         if told:
             follow_up(settings, report)
-        raise
-    if told:
-        follow_up(settings, report)
     if log_file and log_file.failed:
         report.problem("the log file could not be written; what was made is good")
     return code or report.exit_code
@@ -5232,7 +5211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code. The only place that turns errors into messages and codes."""
     os.umask(0o077)
     gc.disable()  # its walks took a quarter of the time of `list` with 10,000 sets; a run is short and makes few cycles
-    args = argparse.Namespace(**{"env_file": None, "backup_dir": "", "verbose": False, "quiet": False} | vars(build_parser().parse_args(argv)))
+    defaults = argparse.Namespace(env_file=None, backup_dir="", verbose=False, quiet=False)
+    args = build_parser().parse_args(argv, defaults)
     stderr = logging.StreamHandler()
     stderr.setLevel(logging.WARNING if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
     set_up_log([stderr])
@@ -5246,16 +5226,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = run_command(args, stderr)
         sys.stdout.flush()
         return code
-    except BackupError as error:
-        for line in str(error).splitlines():
-            log.error("%s", line)
-        return error.exit_code
-    except Stopped as stopped:
-        log.error("%s; what was begun is removed, what was complete stays", stopped)
-        return 128 + stopped.number
     except BrokenPipeError:  # list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
+    except (BackupError, Stopped) as error:
+        for line in str(error).splitlines():
+            log.error("%s", line)
+        return error.exit_code
     except OSError as error:
         log.error("%s: %s", error.filename or "system", error.strerror or error)
         return FAILED
