@@ -4591,8 +4591,6 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         if os.path.exists(backup_dir / MARKER) and os.access(backup_dir, os.W_OK):  # on a new machine it works without
             base, lock = backup_dir, (undo.enter_context(locked(backup_dir, "restore", settings.lock_wait_seconds)),)
             sweep_restores(settings)
-        if args.undo:
-            time.sleep(1)  # one that was killed within this second has taken its name for what it kept
         report.id = utc_now().strftime(ID_FORMAT)
         work = undo.enter_context(workspace(settings.work_dir or base, base))
         chosen = [] if args.undo else choose_archives(settings, args, work)
@@ -4602,6 +4600,10 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         server = None
         if {"database", "roles"} & set(kinds) and (archives or settings.connection.dbname):
             server = find_admin_server(settings.restore_database_url or settings.connection, settings, work)
+        kept = [*kept_paths(settings), *(kept_databases(server) if server else ())]
+        while any(item.id == report.id for item in kept):  # by a restore that was killed within this second
+            time.sleep(0.05)
+            report.id = utc_now().strftime(ID_FORMAT)
         job = Job(settings, report, report.id, work, server, lock, accept_differences=args.accept_differences)
         if args.undo:
             done = undo_restore(job, args)
