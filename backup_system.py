@@ -1675,40 +1675,29 @@ def try_seal(settings: Settings) -> None:
         raise BackupError(f"{stage[0][0]} gave nothing that looks sealed, so no backup is made: is it really {method}?")
 
 
-@contextlib.contextmanager
-def sealing(settings: Settings, write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
-    """Give what takes an archive's bytes from Python; they reach `write` sealed, by a thread that runs the program."""
+def write_sealed(settings: Settings, produce: Callable[[Callable[[bytes], object]], None],
+                 write: Callable[[bytes], object]) -> None:  # fmt: skip
+    """Let `produce` put out the bytes of an archive, in a thread of its own where they reach `write` sealed."""
     stage = seal_stage(settings)
     if not stage:
-        yield write
+        produce(write)
         return
-    failures: list[BackupError] = []
     source, drain = os.pipe()
-    def work() -> None:
-        try:
-            with open(source, "rb") as stream:
-                pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
-        except (BackupError, OSError) as error:
-            failures.append(BackupError(f"sealing failed: {error}"))
+    plain = open(drain, "wb")
     def put(chunk: bytes) -> None:
-        rest = memoryview(chunk)
         try:
-            while rest:  # a stop on the terminal (^Z) cuts a write short
-                rest = rest[os.write(drain, rest) :]
+            plain.write(chunk)
         except BrokenPipeError:  # an OSError would be taken for a source file that cannot be read
-            thread.join()
-            raise failures[0] from None
+            raise BackupError("the seal has ended before the archive") from None
+    def feed() -> None:
+        with plain:
+            produce(put)
 
-    thread, patience = threading.Thread(target=work, daemon=True), GRACE_SECONDS
-    thread.start()
-    try:
-        yield put
-        patience = None
-    finally:
-        os.close(drain)
-        thread.join(patience)  # a seal that hangs must not hold up a run that is to end
-    if failures:
-        raise failures[0]
+    # The pipe's reading end is closed first: so the thread ends, whatever happens to the seal.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, open(source, "rb") as stream:
+        fed = pool.submit(feed)
+        pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
+    fed.result()
 
 
 def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any] | None:
@@ -2711,7 +2700,7 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     archive is marked partial: it is kept, but counts as good nowhere.
     """
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
-    with sealing(job.settings, write) as put:
+    def produce(put: Callable[[bytes], object]) -> None:
         out = types.SimpleNamespace(write=put, flush=lambda: None)
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed:
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=follow, encoding="utf-8", errors="surrogateescape") as tar:
@@ -2721,6 +2710,8 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
                     else:
                         add_member(tar, root, name, facts, follow)
                 facts["raw_bytes"] = tar.offset
+
+    write_sealed(job.settings, produce, write)
     skipped = [f"{name} ({reason})" for name, reason in facts["skipped"].items()]
     for listed, text in ((skipped, "not stored"), (facts["changed"], "changed while it was read")):
         if listed:
