@@ -1748,17 +1748,26 @@ def unsealed(archive: Archive, settings: Settings, base: Path | None) -> Iterato
 OWN_TABLES = """FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname !~ '^pg_|^information_schema$' AND NOT EXISTS (
     SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"""
-# Text that depends on nothing but the value: what is no native type is hashed by it.
-FIXED_SETTINGS = {
-    "search_path": "", "lc_monetary": "C", "datestyle": "ISO, YMD", "timezone": "UTC", "intervalstyle": "postgres",
-    "extra_float_digits": "1", "bytea_output": "hex", "xmlbinary": "base64", "row_security": "off",
-    "standard_conforming_strings": "on", "quote_all_identifiers": "off", "statement_timeout": "0",
-}  # fmt: skip
+# Text that depends on nothing but the value, for what is no native type is hashed by it; and, as pg_dump does since
+# CVE-2024-7348: a table that its owner replaces by a view must not run his functions as us.
+BEGIN_SNAPSHOT = """BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = '';
+  SET LOCAL lc_monetary = 'C'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC';
+  SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex';
+  SET LOCAL xmlbinary = 'base64'; SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off;
+  SET LOCAL row_security = off; SET LOCAL statement_timeout = 0;
+  SELECT set_config(name, 'view', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'"""
 # The types whose own hash is the same on every server and differs for values that differ. Not the others: enums (and
 # regclass) hash by OID, which differs after a restore; 1.0 and 1.000, 0 and -0, 1 mon and 30 days, {1,2} and {{1,2}}
 # hash alike; json, xml, money, tsvector, point have no hash. Their text is what format('%L') gives: a cast to text may
 # be somebody's function.
 NATIVE_TYPES = "int2,int4,int8,text,varchar,name,bool,bytea,uuid,date,time,timestamp,timestamptz,inet,cidr,macaddr"
+COUNT_LARGES = "SELECT 'large objects', count(*), NULL FROM pg_largeobject_metadata"
+# Read to its end, a hole in a large object is zeros, and restored as such: pages of zeros do not count, its end does.
+HASH_LARGES = """SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata),
+  (SELECT concat(sum(bytes), ' bytes, ', sum(hash)) FROM (
+    SELECT max(pageno * (current_setting('block_size')::int8 / 4) + octet_length(data)) bytes,
+      sum(hash_record_extended(ROW(loid::int8, pageno, page), 0)) FILTER (WHERE page <> '') hash
+    FROM (SELECT *, rtrim(data, '\\x00') page FROM pg_largeobject) p GROUP BY loid) o)"""
 # Name, size, and two queries for name, rows and hash, the first of which only counts. A table is read by itself (ONLY):
 # partitions one by one, inheritance parents without their children. Where a level is partitioned by hash the tree is
 # read as one: pg_dump may restore its rows into other partitions. Columns go by name, for a child that was made before
@@ -1781,7 +1790,10 @@ TABLES_TO_READ = f"""WITH own AS (
     WHERE CASE relkind WHEN 'r' THEN NOT mixed WHEN 'p' THEN mixed AND NOT relispartition ELSE false END)
   SELECT name, coalesce(size, 0), format('SELECT %L, count(*), NULL FROM %s t', name, place), format(
       'SELECT %L, count(*), coalesce(sum(hash_record_extended(ROW(%s), 0)), 0)::text FROM %s t', name, columns, place)
-  FROM places"""
+  FROM places
+  UNION ALL SELECT 'large objects', pg_table_size('pg_largeobject'), $q${COUNT_LARGES}$q$,
+    CASE WHEN has_table_privilege('pg_largeobject', 'SELECT') THEN $q${HASH_LARGES}$q$ ELSE $q${COUNT_LARGES}$q$ END
+  WHERE EXISTS (SELECT FROM pg_largeobject_metadata) ORDER BY 2"""
 # Sequences are no part of a snapshot; NOT NULL constraints stand in pg_constraint only since 18.
 OBJECT_FACTS = f"""WITH own AS (SELECT c.* {OWN_TABLES}) SELECT json_build_object(
   'sequences', (
@@ -1799,15 +1811,6 @@ OBJECT_FACTS = f"""WITH own AS (SELECT c.* {OWN_TABLES}) SELECT json_build_objec
       SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
       WHERE nspname !~ '^pg_|^information_schema$' AND NOT EXISTS (
         SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'))))"""
-LARGE_OBJECTS = """SELECT count(*), pg_table_size('pg_largeobject'), has_table_privilege('pg_largeobject', 'SELECT')
-  FROM pg_largeobject_metadata"""
-COUNT_LARGES = "SELECT 'large objects', count(*), NULL FROM pg_largeobject_metadata"
-# Read to its end, a hole in a large object is zeros, and restored as such: pages of zeros do not count, its end does.
-HASH_LARGES = """SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata),
-  (SELECT concat(sum(bytes), ' bytes, ', sum(hash)) FROM (
-    SELECT max(pageno * (current_setting('block_size')::int8 / 4) + octet_length(data)) bytes,
-      sum(hash_record_extended(ROW(loid::int8, pageno, page), 0)) FILTER (WHERE page <> '') hash
-    FROM (SELECT *, rtrim(data, '\\x00') page FROM pg_largeobject) p GROUP BY loid) o)"""
 TOGETHER = 32 * MIB  # tables read by one query: small ones, to spare the round trips
 
 
@@ -1817,11 +1820,7 @@ def open_snapshot(psql: Psql, lock_seconds: int) -> tuple[str, dict[str, Any]]:
     That is `objects` (counts) and `sequences` (name -> last value, negated where it counts down, None if unused; those
     that cycle are left out).
     """
-    settings = {**FIXED_SETTINGS, "lock_timeout": f"{lock_seconds}s"}
-    psql.rows(";\n".join(["BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-                          *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())]))  # fmt: skip
-    # As pg_dump does since CVE-2024-7348: a table that its owner replaces by a view must not run his functions as us.
-    psql.rows("SELECT set_config(name, 'view', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'")
+    psql.rows(f"{BEGIN_SNAPSHOT};\nSET LOCAL lock_timeout = {lock_seconds * 1000}")
     return psql.value("SELECT pg_export_snapshot()"), json.loads(psql.value(OBJECT_FACTS))
 
 
@@ -1832,13 +1831,9 @@ def read_tables(psql: Psql, seconds: float = 0, known: Mapping[str, Any] | None 
     It is None for a table that was only counted: after `seconds` (0: no limit; the small tables come first), or where
     `known`, an earlier result, has none. Large objects count as one table.
     """
-    deadline, tables = time.monotonic() + (seconds or 10**6), psql.rows(TABLES_TO_READ, 0)
-    [(count, size, readable)] = psql.rows(LARGE_OBJECTS)
-    if count != "0":
-        tables.append(["large objects", size, COUNT_LARGES, HASH_LARGES if readable == "t" else COUNT_LARGES])
+    deadline, total = time.monotonic() + (seconds or 10**6), 0
     batches: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
-    total = 0
-    for number, (name, size, counts, hashes) in enumerate(sorted(tables, key=lambda row: int(row[1]))):
+    for number, (name, size, counts, hashes) in enumerate(psql.rows(TABLES_TO_READ, 0)):
         total += int(size)
         wanted = counts if known is not None and not known.get(name, {}).get("hash") else hashes
         batches.setdefault((number // 100, total // TOGETHER), []).append((name, counts, wanted))
