@@ -1213,7 +1213,8 @@ def status_of(path: Path) -> os.stat_result | None:
 
 def set_owner_and_mode(path: Path, member: tarfile.TarInfo, live: Path) -> None:
     """Give a restored file or directory the owner and mode of what it is to replace, else those of the tar header."""
-    uid, gid, mode, replaced = member.uid, member.gid, member.mode, status_of(live)
+    uid, gid, mode = member.uid, member.gid, member.mode
+    replaced = status_of(live)
     if replaced and not stat.S_ISLNK(replaced.st_mode):  # a link's mode says nothing
         uid, gid, mode = replaced.st_uid, replaced.st_gid, replaced.st_mode
     else:
@@ -1543,15 +1544,16 @@ def catalog(settings: Settings) -> Catalog:
                 unreadable.setdefault(named[2] if named else "", {})[path] = str(error)
     found, strays = [], {}
     for set_id in sorted({*sets, *unreadable}, reverse=True):
-        archives, drill, problems = sets.get(set_id, {}), drills.get(set_id, {}), unreadable.get(set_id, {})
         try:
             parse_id(set_id)
         except ValueError:  # none, or no date
-            strays |= problems
+            strays |= unreadable[set_id]
             continue
+        archives, drill = sets.get(set_id, {}), drills.get(set_id, {})
+        proof = drill if drill.get("identical") is True else {}
         wanted = {kind for archive in archives.values() for kind in (archive.kind, *archive.kinds)}
         kinds = tuple(kind for kind in KINDS if kind in wanted)
-        found.append(BackupSet(set_id, archives, kinds, problems, drill if drill.get("identical") is True else {}))
+        found.append(BackupSet(set_id, archives, kinds, unreadable.get(set_id, {}), proof))
     return Catalog(found, orphans, strays)
 
 
@@ -1831,7 +1833,8 @@ def read_tables(psql: Psql, seconds: float = 0, known: Mapping[str, Any] | None 
     It is None for a table that was only counted: after `seconds` (0: no limit; the small tables come first), or where
     `known`, an earlier result, has none. Large objects count as one table.
     """
-    deadline, total = time.monotonic() + (seconds or 10**6), 0
+    deadline = time.monotonic() + (seconds or 10**6)
+    total = 0
     batches: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
     for number, (name, size, counts, hashes) in enumerate(psql.rows(TABLES_TO_READ, 0)):
         total += int(size)
@@ -1860,14 +1863,15 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings,
     Give the option that lets pg_dump read the same snapshot, and the facts for its sidecar, there when the block ends.
     """
     facts: dict[str, Any] = {}
-    option, reading, why = [], None, "no fingerprint, so no restore of it can be proven"
+    option: list[str] = []
+    reading, why = None, "no fingerprint, so no restore of it can be proven"
     # The session is left first: with its psql the thread ends, whatever happens here.
     with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
         try:
             if settings.fingerprint_seconds:
                 reader = stack.enter_context(session(psql, env))
                 snapshot, opened = open_snapshot(reader, settings.table_lock_seconds)
-                option = [f"--snapshot={snapshot}"]
+                option.append(f"--snapshot={snapshot}")
                 reading = pool.submit(read_tables, reader, settings.fingerprint_seconds)
         except BackupError as error:
             failed(f"{why}: {error}")
