@@ -23,7 +23,6 @@ The file reads downwards: a definition uses only names that stand above it. To s
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import contextlib
 import csv
 import dataclasses
@@ -1677,6 +1676,26 @@ def try_seal(settings: Settings) -> None:
         raise BackupError(f"{stage[0][0]} gave nothing that looks sealed, so no backup is made: is it really {method}?")
 
 
+def beside(work: Callable[[], Any]) -> Callable[..., Any]:
+    """Do work in a thread; the function given back waits for its result, and so many seconds at most (TimeoutError)."""
+    results: list[Any] = []
+    failures: list[Exception] = []
+    def run_work() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            failures.append(error)
+    def result(patience: float | None = None) -> Any:
+        thread.join(patience)
+        for failure in failures or [TimeoutError()] * thread.is_alive():
+            raise failure
+        return results[0]
+
+    thread = threading.Thread(target=run_work, daemon=True)
+    thread.start()
+    return result
+
+
 def write_sealed(settings: Settings, produce: Callable[[Callable[[bytes], object]], None],
                  write: Callable[[bytes], object]) -> None:  # fmt: skip
     """Let `produce` put out the bytes of an archive, in a thread of its own where they reach `write` sealed."""
@@ -1695,11 +1714,10 @@ def write_sealed(settings: Settings, produce: Callable[[Callable[[bytes], object
         with plain:
             produce(put)
 
-    # The pipe's reading end is closed first: so the thread ends, whatever happens to the seal.
-    with concurrent.futures.ThreadPoolExecutor(1) as pool, open(source, "rb") as stream:
-        fed = pool.submit(feed)
+    with open(source, "rb") as stream:  # which is closed then: so the thread ends, whatever happens to the seal
+        fed = beside(feed)
         pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
-    fed.result()
+    fed()
 
 
 def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any] | None:
@@ -1865,21 +1883,20 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings,
     facts: dict[str, Any] = {}
     option: list[str] = []
     reading, why = None, "no fingerprint, so no restore of it can be proven"
-    # The session is left first: with its psql the thread ends, whatever happens here.
-    with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:  # it ends the session, and that the thread, whatever happens here
         try:
             if settings.fingerprint_seconds:
                 reader = stack.enter_context(session(psql, env))
                 snapshot, opened = open_snapshot(reader, settings.table_lock_seconds)
                 option.append(f"--snapshot={snapshot}")
-                reading = pool.submit(read_tables, reader, settings.fingerprint_seconds)
+                reading = beside(functools.partial(read_tables, reader, settings.fingerprint_seconds))
         except BackupError as error:
             failed(f"{why}: {error}")
         yield option, facts
         patience = settings.fingerprint_seconds + settings.stall_seconds if settings.stall_seconds else None
         try:
             if reading:
-                facts.update(opened, tables=reading.result(patience))
+                facts.update(opened, tables=reading(patience))
         except (BackupError, OSError, ValueError) as error:  # a TimeoutError says nothing
             failed(f"{why}: {str(error) or 'the server did not answer in time'}")
 
