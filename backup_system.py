@@ -898,19 +898,14 @@ def make_directory(path: Path) -> None:
 
 
 def sync_file(descriptor: int) -> None:
-    """Flush a file to the medium. A failure is never retried: the kernel may have dropped the dirty pages already.
-
-    macOS's fsync leaves the data in the drive's cache (fsync(2) there), F_FULLFSYNC does not.
-    """
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:
-        try:
-            fcntl.fcntl(descriptor, full)
-            return
-        except OSError as error:  # not every file system has it
-            if error.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
-                raise
-    os.fsync(descriptor)
+    """Flush a file to the medium. A failure is never retried: the kernel may have dropped the dirty pages already."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # macOS's fsync leaves data in the drive's cache (fsync(2) there)
+    except (AttributeError, OSError) as error:  # another system, or a file system that does not have it
+        unknown = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL)
+        if isinstance(error, OSError) and error.errno not in unknown:
+            raise
+        os.fsync(descriptor)
 
 
 def sync_directory(directory: Path) -> None:
@@ -924,10 +919,7 @@ def sync_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def published(path: Path) -> Iterator[BinaryIO]:
-    """Write a file (0600) so that its name appears only when its bytes are durable: partial name, fsync, rename, fsync.
-
-    On any exception, a signal's too, nothing is left.
-    """
+    """Write a file (0600) whose name appears only when its bytes are durable; on any exception nothing is left."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)  # of a run that died; the lock is ours
     try:
@@ -945,16 +937,16 @@ def published(path: Path) -> Iterator[BinaryIO]:
 
 
 def share_bytes(path: Path, other: Path, sha256: str) -> None:
-    """While `path` is being published, let it be a further name of `other`, whose bytes have that hash, instead of a copy.
+    """Make a path that is being published a further name of `other`, if the bytes of that still have this hash.
 
-    Only if the bytes of `other` are read again and still have it; and no more than SHARED_BY names have one file, for what
-    harms it harms all of them. Where links cannot be made, the copy stays.
+    No more than SHARED_BY names have one file, for what harms it harms all. Where links cannot be made, the copy stays.
     """
     partial = path.with_name(f".{path.name}.partial")
     link = path.with_name(f".{path.name}.link.partial")
     try:
         with contextlib.suppress(OSError), open(os.open(other, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-            if os.fstat(stream.fileno()).st_nlink < SHARED_BY and hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+            few = os.fstat(stream.fileno()).st_nlink < SHARED_BY
+            if few and hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
                 os.link(other, link, follow_symlinks=False)
                 os.rename(link, partial)
     finally:
@@ -965,25 +957,26 @@ def require_space(path: Path, needed: int, purpose: str, inodes: int = 10) -> No
     """Raise BackupError with both figures where a file system cannot hold `needed` bytes and a few files more."""
     facts, free = os.statvfs(path), shutil.disk_usage(path).free
     if free < needed:
-        raise BackupError(f"not enough space in {path} for {purpose}: about {human_size(needed)} needed, {human_size(free)} free: free some")
+        raise BackupError(f"not enough space in {path} for {purpose}: about {human_size(needed)} needed, "
+                          f"{human_size(free)} free: free some")  # fmt: skip
     if facts.f_files and facts.f_favail < inodes:
         raise BackupError(f"not enough inodes in {path} for {purpose}: {inodes} needed, {facts.f_favail} free")
 
 
 def disk_failure(error: OSError, path: Path, needed: int) -> BackupError:
     """Turn a failed write into one line that names the limit that was hit."""
-    limits = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the file system is read-only",
-              errno.EFBIG: "the limit for a file's size is reached (ulimit -f)", errno.EIO: "the disk reports an input/output error"}  # fmt: skip
+    limits = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
+              errno.EROFS: "the file system is read-only", errno.EIO: "the disk reports an input/output error",
+              errno.EFBIG: "the limit for a file's size is reached (ulimit -f)"}  # fmt: skip
     reason = limits.get(error.errno or 0, error.strerror or str(error))
     sizes = f"{human_size(shutil.disk_usage(path).free)} free, about {human_size(needed)} needed"
     return BackupError(f"cannot write in {path}: {reason} ({sizes}); it was not kept")
 
 
 def check_backup_dir(directory: Path, make: bool = True) -> None:
-    """Make sure that backups may be written here, before anything else is tried.
+    """Make sure that backups may be written here. Raise BackupError with the commands that put it right.
 
-    Only the default directory is ever made. Any other must carry the marker: a mount that is gone must be an error and
-    not a full root disk. Raise BackupError with the commands that put it right.
+    Only the default directory is ever made: without the marker, a mount that is gone would be a full root disk.
     """
     place = shlex.quote(str(directory))
     advice = f"mkdir -p -m 750 {place} && touch {place}/{MARKER}"
@@ -996,11 +989,12 @@ def check_backup_dir(directory: Path, make: bool = True) -> None:
     if not directory.is_dir():
         raise BackupError(f"BACKUP_DIR {directory} is not there. If a disk should be mounted, mount it; else: {advice}")
     if not os.access(directory, os.W_OK | os.X_OK):
-        why = "its file system is read-only" if os.statvfs(directory).f_flag & os.ST_RDONLY else "this user may not write there"
+        read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        why = "its file system is read-only" if read_only else "this user may not write there"
         raise BackupError(f"BACKUP_DIR {directory} cannot be written: {why}")
     if not (directory / MARKER).exists():
-        raise BackupError(f"BACKUP_DIR {directory} has no marker file {MARKER}. If a disk should be mounted there, mount it; "
-                          f"if this is the place: {advice}")  # fmt: skip
+        raise BackupError(f"BACKUP_DIR {directory} has no marker file {MARKER}. If a disk should be mounted there, "
+                          f"mount it; if this is the place: {advice}")  # fmt: skip
     for name in sorted(set(DIRECTORIES.values())):
         if make and not (directory / name).is_dir():
             make_directory(directory / name)
@@ -1008,135 +1002,120 @@ def check_backup_dir(directory: Path, make: bool = True) -> None:
 
 @contextlib.contextmanager
 def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int]:
-    """Hold the lock of a BACKUP_DIR and give its descriptor, which the programs inherit. Raise LockedError if it is taken.
+    """Hold the lock of a BACKUP_DIR and give its descriptor, which the programs inherit; else raise LockedError.
 
     The kernel drops it with its last holder, so it cannot be stale; what the file says is for people.
     """
-    path, deadline = directory / ".lock", time.monotonic() + max(1, wait_seconds)  # a second: the holder may be about to write its name
-    with contextlib.ExitStack() as stack:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        stack.callback(os.close, descriptor)
-        adopt(descriptor, directory)
+    path = directory / ".lock"
+    deadline = time.monotonic() + max(1, wait_seconds)  # a second: the holder may be about to write its name
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b", buffering=0) as stream:
+        adopt(stream.fileno(), directory)
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    holder = printable(os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip())
-                    raise LockedError(f"another run holds the lock {path}: {holder}. Wait for it, or set LOCK_WAIT_SECONDS") from None
+                    holder = printable(stream.read(200).decode("utf-8", "replace").strip())
+                    raise LockedError(f"another run holds the lock {path}: {holder}. "
+                                      "Wait for it, or set LOCK_WAIT_SECONDS") from None  # fmt: skip
                 time.sleep(0.2)
-        os.ftruncate(descriptor, 0)
-        stack.callback(os.ftruncate, descriptor, 0)
-        with contextlib.suppress(OSError):  # on a full disk the name is missing, the lock holds all the same
-            os.pwrite(descriptor, f"pid {os.getpid()}, {command}, since {local_time(utc_now())}\n".encode(), 0)
-        yield descriptor
-
-
-OPENED = ".work-opened-"  # begins the name of a directory for an opened seal
-
-
-def old_opened(base: Path) -> Iterator[Path]:
-    """Yield the directories that died runs left with an opened seal. verify makes them without a lock: only old ones are leftovers."""
-    for path in base.glob(f"{OPENED}????????"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.lstat().st_mtime > 86400:
-                yield path
+        try:
+            stream.truncate(0)
+            with contextlib.suppress(OSError):  # on a full disk the name is missing, the lock holds all the same
+                stream.write(f"pid {os.getpid()}, {command}, since {local_time(utc_now())}\n".encode())
+            yield stream.fileno()
+        finally:
+            stream.truncate(0)
 
 
 @contextlib.contextmanager
 def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
     """Give a private directory (0700) in `base`, else in /tmp, for passwords and unpacked dumps; removed at the end.
 
-    Who holds the lock of the BACKUP_DIR `owner` first sweeps away what its dead runs left in `base`.
+    Who holds the lock of the BACKUP_DIR `owner` first removes what its dead runs left in `base`. What was made there
+    without a lock, as verify does for what it unseals, is a leftover after a day.
     """
-    prefix = f".work-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-" if owner else ".work-"
-    for leftover in [*base.glob(f"{prefix}*"), *old_opened(base)] if base and owner else ():
-        log.info("removing %s, left by a run that died", leftover)
-        shutil.rmtree(leftover, ignore_errors=True)
+    unowned = ".work-opened-"
+    prefix = f".work-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-" if owner else unowned
+    for leftover in base.glob(".work-*") if base and owner else ():
+        with contextlib.suppress(FileNotFoundError):
+            old = leftover.name.startswith(unowned) and time.time() - leftover.lstat().st_mtime > 86400
+            if old or leftover.name.startswith(prefix):
+                log.info("removing %s, left by a run that died", leftover)
+                shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=base, ignore_cleanup_errors=True) as work:
         yield Path(work)
 
 
-class BoundedGzip(gzip.GzipFile):
-    """A gzip stream for tarfile, which reads a long-name header whole: none may ask for more than 16 MiB."""
+class TarStream(gzip.GzipFile):
+    """What tarfile reads from; it remembers the last read, for tarfile takes a damaged header for the archive's end."""
+
+    last = b""
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read up to `size` bytes, given and within bounds."""
+        """Read up to `size` bytes, which must be given; a long name's header is read whole: not one of over 16 MiB."""
         if size is None or not 0 <= size <= 16 * MIB:
             raise DamageError(f"{self.name}: a tar header claims {size} bytes: refused")
-        return super().read(size)
+        self.last = super().read(size)
+        return self.last
 
 
-class StrictTarInfo(tarfile.TarInfo):
-    """A tar header. tarfile takes a damaged one, or the file's end, for the end of the archive; for us that is damage."""
-
-    @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        """Read the next header."""
-        try:
-            return super().fromtarfile(tar)
-        except tarfile.EOFHeaderError:  # the empty block that closes an archive
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"the header at byte {tar.offset} is not one ({error})") from None
-
-
-def why_refused(member: tarfile.TarInfo, seen: Mapping[str, bool | None]) -> str:
-    """Say why a tar member may not be unpacked; '' if it may. `seen`: is a name before it a directory (None: only implied)."""
+def why_refused(member: tarfile.TarInfo, seen: Mapping[str, bool]) -> str:
+    """Say why a tar member may not be unpacked; '' if it may. `seen`: is a name before it a directory."""
     parts, plain = member.name.split("/"), os.path.normpath(member.name)
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
         return "is neither a file nor a directory"
-    if member.name.startswith("/") or ".." in parts or "\0" in member.name or member.name.rstrip("/") not in (plain, f"./{plain}"):
+    climbing = member.name.startswith("/") or ".." in parts or "\0" in member.name
+    if climbing or member.name.rstrip("/") not in (plain, f"./{plain}"):
         return "has an unsafe name"
-    possible = abs(member.mtime) < 1 << 40 and member.size >= 0 and all(0 <= number < 1 << 32 for number in (member.uid, member.gid))
+    possible = member.size >= 0 and abs(member.mtime) < 1 << 40 and {member.uid >> 32, member.gid >> 32} == {0}
     if not possible or max(len(os.fsencode(part)) for part in parts) > 255:
         return "has a name, size, time or owner that no file has"
     if any(seen.get(str(parent)) is False for parent in Path(plain).parents):
         return "lies below a file"
-    again = plain in seen and not (seen[plain] is None and member.isdir())
-    return "is a duplicate, too deep or one too many" if again or len(seen) >= MAX_MEMBERS or len(parts) > MAX_DEPTH else ""
+    again = plain in seen and not (seen[plain] and member.isdir())
+    if again or len(seen) >= MAX_MEMBERS or len(parts) > MAX_DEPTH:
+        return "is a duplicate, too deep or one too many"
+    return ""
 
 
-def tar_members(stream: BinaryIO, name: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Yield the members of a tar stream, checking each header, with memory that does not grow.
+def tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Yield the members of a .tar.gz and read it to its very end, with memory that does not grow. Raise DamageError.
 
-    Raise DamageError for anything but regular files and directories, for absolute or climbing names, duplicates, and
-    more or deeper members than any backup of ours holds. (tarfile's own `data` filter has been bypassed four times.)
+    (tarfile's own `data` filter has been bypassed four times, and it stops before the gzip checksum: reading all
+    members missed 498 of 500 bit flips, measured.)
     """
-    seen: dict[str, bool | None] = {}
-    with tarfile.open(fileobj=stream, mode="r:", tarinfo=StrictTarInfo, errors="surrogateescape", encoding="utf-8") as tar:
-        while (member := tar.next()) is not None:
-            tar.members.clear()
-            refused = why_refused(member, seen)
-            if refused:
-                raise DamageError(f"{name}: member {printable(member.name[:200])!r} {refused}: refused, nothing was unpacked")
-            plain = os.path.normpath(member.name)
-            for parent in list(Path(plain).parents)[:-1]:
-                seen.setdefault(str(parent), None)
-            seen[plain] = member.isdir()
-            yield tar, member
-    if not seen:
-        raise DamageError(f"{name} is damaged: it is empty")
+    seen: dict[str, bool] = {}
+    try:
+        with TarStream(path, "rb") as stream:
+            with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape", encoding="utf-8") as tar:
+                while (member := tar.next()) is not None:
+                    tar.members.clear()
+                    refused = why_refused(member, seen)
+                    if refused:
+                        shown = printable(member.name[:200])
+                        raise DamageError(f"{path.name}: member {shown!r} {refused}: refused, nothing was unpacked")
+                    plain = Path(os.path.normpath(member.name))
+                    seen |= {str(parent): True for parent in list(plain.parents)[:-1]} | {str(plain): member.isdir()}
+                    yield tar, member
+            if stream.last != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"the header at byte {tar.offset} is not one")
+            while rest := stream.read(MIB):
+                if rest.strip(b"\0"):
+                    raise tarfile.ReadError("something stands behind its end")
+        if not seen:
+            raise tarfile.ReadError("it is empty")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
+        raise DamageError(f"{path.name} is damaged: {error}") from None
 
 
 def check_tar(path: Path) -> tuple[int, int]:
-    """Read a .tar.gz to its very end, every header and the gzip checksum; give its files and their bytes.
-
-    Raise DamageError naming what is wrong. tarfile alone stops before the checksum: reading all members missed 498 of 500
-    bit flips (measured).
-    """
+    """Read a .tar.gz to its very end; give its files and their bytes."""
     files = size = 0
-    try:
-        with BoundedGzip(path, "rb") as stream:
-            for _, member in tar_members(stream, path.name):
-                files += member.isreg()
-                size += member.size
-            while rest := stream.read(MIB):
-                if rest.strip(b"\0"):
-                    raise DamageError(f"{path.name} is damaged: something stands behind its end")
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
-        raise DamageError(f"{path.name} is damaged: {error}") from None
+    for _, member in tar_members(path):
+        files += member.isreg()
+        size += member.size
     return files, size
 
 
@@ -1148,18 +1127,23 @@ def status_of(path: Path) -> os.stat_result | None:
         return None
 
 
-def set_owner_and_mode(descriptor: int, member: tarfile.TarInfo, replaced: os.stat_result | None) -> None:
-    """Give a restored file or directory the owner and mode of what it replaces, else those of the tar header."""
-    if replaced and stat.S_ISLNK(replaced.st_mode):  # whose mode says nothing
-        replaced = None
-    if os.geteuid() == 0:
-        uid, gid = member.uid, member.gid
+def set_owner_and_mode(descriptor: int, member: tarfile.TarInfo, live: Path) -> None:
+    """Give a restored file or directory the owner and mode of what it is to replace, else those of the tar header.
+
+    By its descriptor: who may write in the directory above could put a link in the place of its name.
+    """
+    uid, gid, mode = member.uid, member.gid, member.mode
+    replaced = status_of(live)
+    if replaced and not stat.S_ISLNK(replaced.st_mode):  # a link's mode says nothing
+        uid, gid, mode = replaced.st_uid, replaced.st_gid, replaced.st_mode
+    else:
         with contextlib.suppress(KeyError):  # a new server may number its users differently; the name counts
             uid = pwd.getpwnam(member.uname).pw_uid
         with contextlib.suppress(KeyError):
             gid = grp.getgrnam(member.gname).gr_gid
-        os.chown(descriptor, *((replaced.st_uid, replaced.st_gid) if replaced else (uid, gid)))
-    os.fchmod(descriptor, (replaced.st_mode if replaced else member.mode) & 0o777)
+    if os.geteuid() == 0:
+        os.chown(descriptor, uid, gid)
+    os.chmod(descriptor, mode & 0o777)
 
 
 def unpack_tar(path: Path, into: Path, live: Path) -> int:
@@ -1170,25 +1154,37 @@ def unpack_tar(path: Path, into: Path, live: Path) -> int:
     files, size = check_tar(path)
     require_space(into, size, f"the content of {path.name}", inodes=files + 10)
     directories: list[tarfile.TarInfo] = []
-    with BoundedGzip(path, "rb") as stream:
-        for tar, member in tar_members(stream, path.name):
-            target = into / member.name
-            (target if member.isdir() else target.parent).mkdir(mode=0o755, parents=True, exist_ok=True)
-            if member.isdir():
-                directories.append(member)
-                continue
-            with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
-                shutil.copyfileobj(tar.extractfile(member), out, MIB)
-                set_owner_and_mode(out.fileno(), member, status_of(live / member.name))
-            os.utime(target, (member.mtime, member.mtime), follow_symlinks=False)
+    for tar, member in tar_members(path):
+        target = into / member.name
+        (target if member.isdir() else target.parent).mkdir(mode=0o755, parents=True, exist_ok=True)
+        if member.isdir():
+            directories.append(member)
+            continue
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
+            shutil.copyfileobj(tar.extractfile(member), out, MIB)
+            set_owner_and_mode(out.fileno(), member, live / member.name)
+        os.utime(target, (member.mtime, member.mtime), follow_symlinks=False)
     for member in reversed(directories):  # last, because a directory may be read-only
         descriptor = os.open(into / member.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            set_owner_and_mode(descriptor, member, status_of(live / member.name))
+            set_owner_and_mode(descriptor, member, live / member.name)
         finally:
             os.close(descriptor)
     os.sync()
     return files
+
+
+def swap_directory(new: Path, live: Path, before: Path) -> None:
+    """Put `new` in the place of `live`, which is kept as `before`; if that fails half way, `live` is put back."""
+    if status_of(live):
+        os.rename(live, before)
+    try:
+        os.rename(new, live)
+    except OSError:
+        if status_of(before):
+            os.rename(before, live)
+        raise
+    sync_directory(live.parent)
 
 
 def finish_swap(note: Path) -> None:
@@ -1198,7 +1194,8 @@ def finish_swap(note: Path) -> None:
     try:
         new, live, before = (Path(json.loads(note.read_text("utf-8"))[key]) for key in ("new", "live", "before"))
     except (ValueError, KeyError, TypeError):
-        raise BackupError(f"{note} cannot be read: look whether a directory *.before-* must be renamed back, then remove it") from None
+        raise BackupError(f"{note} cannot be read: look whether a directory *.before-* must be renamed back, "
+                          "then remove it") from None  # fmt: skip
     if not status_of(live) and status_of(before):
         ready = new if status_of(new) else before
         try:
@@ -1221,34 +1218,20 @@ def sweep_restores(settings: Settings) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def swap_directory(new: Path, live: Path, before: Path) -> None:
-    """Put `new` in the place of `live`, which is kept as `before`; if that fails half way, `live` is put back."""
-    if status_of(live):
-        os.rename(live, before)
-    try:
-        os.rename(new, live)
-    except OSError:
-        if status_of(before):
-            os.rename(before, live)
-        raise
-    sync_directory(live.parent)
-
-
 # ==== 5. Archives and the catalog =====================================================================================
 
+ABSENT = types.EllipsisType  # `...` stands for a field that is not there
 SIDECAR_FIELDS: Mapping[str, tuple[type, ...]] = {
     "version": (int,), "id": (str,), "kind": (str,), "file": (str,), "size_bytes": (int,), "sha256": (str,),
     "created_at": (str,), "duration_seconds": (int, float), "kinds": (list,), "host": (str,), "tool_version": (str,),
-}  # fmt: skip
-OPTIONAL_FIELDS: Mapping[str, tuple[type, ...]] = {
-    "raw_bytes": (int,), "file_count": (int,), "names": (list,),
-    **dict.fromkeys(("extensions", "properties", "objects", "locale", "tables", "sequences", "symlinks", "skipped"), (dict,)),
-    **dict.fromkeys(("partial", "shrunk", "database", "server_version", "encoding", "source_dir", "signature"), (str,)),
-    "encryption": (dict, types.NoneType),
+    "raw_bytes": (int, ABSENT), "file_count": (int, ABSENT), "names": (list, ABSENT),
+    "encryption": (dict, types.NoneType, ABSENT),
+    **dict.fromkeys("extensions properties objects locale tables sequences symlinks skipped".split(), (dict, ABSENT)),
+    **dict.fromkeys("partial shrunk database server_version encoding source_dir signature".split(), (str, ABSENT)),
 }  # fmt: skip
 SIDECAR_LIMIT = 8 * MIB  # 12,000 tables with a sequence each take 1 MiB
-SHA256 = re.compile(r"[0-9a-f]{64}")
-ARCHIVE_NAME = re.compile(r"(?:arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)\.(?:dump|sql|tar)\.(?:zst|gz)(?:\.(?:age|gpg))?", re.ASCII)
+ARCHIVE_NAME = re.compile(r"(arrivapp_db|arrivapp_roles|qr_codes|config)_(\d{8}T\d{6}Z)"
+                          r"\.(?:dump|sql|tar)\.(?:zst|gz)(?:\.(?:age|gpg))?", re.ASCII)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -1287,7 +1270,7 @@ class BackupSet:
     archives: Mapping[str, Archive]
     kinds: tuple[str, ...]
     unreadable: Mapping[str, str] = field(default_factory=dict)  # sidecar's path -> what is wrong with it
-    drill: Mapping[str, Any] = field(default_factory=dict)  # the journal's entry of the last drill that found it identical
+    drill: Mapping[str, Any] = field(default_factory=dict)  # the journal's last, if it found it identical
 
     @property
     def moment(self) -> datetime.datetime:
@@ -1327,33 +1310,30 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     """Read a sidecar strictly. `name` is its file name. Raise ValueError saying what is wrong."""
     if len(data) > SIDECAR_LIMIT:
         raise ValueError("larger than 8 MiB")
-    try:
-        sidecar = STRICT_JSON.decode(data.decode())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not isinstance(sidecar, dict):
+    sidecar = STRICT_JSON.decode(data.decode())
+    if type(sidecar) is not dict:
         raise ValueError("not a JSON object")
     for key, types_ in SIDECAR_FIELDS.items():
-        if type(sidecar.get(key)) not in types_:
+        if type(sidecar.get(key, ...)) not in types_:
             raise ValueError(f"{key} is missing or of the wrong type")
-    for key in OPTIONAL_FIELDS.keys() & sidecar.keys():
-        if type(sidecar[key]) not in OPTIONAL_FIELDS[key]:
-            raise ValueError(f"{key} is of the wrong type")
-    numbers = (sidecar["size_bytes"], sidecar["duration_seconds"], sidecar.get("raw_bytes", 0), sidecar.get("objects", {}).get("tables", 0))
+    numbers = (sidecar["size_bytes"], sidecar["duration_seconds"], sidecar.get("raw_bytes", 0),
+               sidecar.get("objects", {}).get("tables", 0))  # fmt: skip
     texts = (*sidecar["kinds"], *sidecar.get("names", ()), *sidecar.get("symlinks", {}).values())
-    if {*map(type, texts)} - {str} or {*map(type, numbers)} - {int, float} or min(numbers) < 0 or max(numbers) >= 1 << 63:
+    possible = {*map(type, numbers)} <= {int, float} and 0 <= min(numbers) and max(numbers) < 1 << 63
+    if not possible or {*map(type, texts)} - {str}:
         raise ValueError("a name or a number is impossible")
     for entry in sidecar.get("tables", {}).values():
-        if type(entry) is not dict or type(entry.get("rows")) is not int or type(entry.get("hash")) not in (str, types.NoneType):
+        fits = type(entry) is dict and type(entry.get("rows")) is int
+        if not fits or type(entry.get("hash")) not in (str, types.NoneType):
             raise ValueError("a fingerprint is impossible")
     if not 1 <= sidecar["version"] <= SIDECAR_VERSION:
         raise ValueError(f"version {sidecar['version']} is not known here (a newer tool wrote it?)")
     named = ARCHIVE_NAME.fullmatch(sidecar["file"])
-    if not named or named[1] != sidecar["id"] or f"{sidecar['file']}.json" != name:
-        raise ValueError("file, id and the sidecar's own name do not belong together")
+    if not named or named.groups() != (STEMS.get(sidecar["kind"]), sidecar["id"]) or f"{named[0]}.json" != name:
+        raise ValueError("file, id, kind and the sidecar's own name do not belong together")
     parse_id(sidecar["id"])
-    if not sidecar["file"].startswith(STEMS.get(sidecar["kind"], "?") + "_") or not SHA256.fullmatch(sidecar["sha256"]):
-        raise ValueError("kind is not that of the file, or sha256 is impossible")
+    if not re.fullmatch("[0-9a-f]{64}", sidecar["sha256"]):
+        raise ValueError("sha256 is impossible")
     return sidecar
 
 
@@ -1379,26 +1359,28 @@ def sidecar_bytes(sidecar: Mapping[str, Any], key: str) -> bytes:
     return json.dumps({**sidecar, **signature}, indent=1).encode() + b"\n"
 
 
-def read_archive(path: str, signing_key: str) -> Archive:
-    """Read the sidecar at `path` and look whether the stored file is there and as long as it was, and the signature right.
+def read_archive(path: str, key: str, damage: str = "", verified: str = "", accepted: str = "") -> Archive:
+    """Read the sidecar at `path`; look whether the stored file is there and as long as it was, and the signature right.
 
-    Raise ValueError saying what is wrong with the sidecar, FileNotFoundError if it has vanished.
+    The journal adds what verify found, and up to which id a shrink was accepted. Raise ValueError saying what is wrong
+    with the sidecar, FileNotFoundError if it has vanished.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             data = os.read(descriptor, min(SIDECAR_LIMIT, os.fstat(descriptor).st_size) + 1)
-            sidecar = parse_sidecar(data, path.rpartition("/")[2])
-            forged = why_forged(sidecar, signing_key)
         finally:
             os.close(descriptor)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ValueError(error.strerror) from None
+        sidecar = parse_sidecar(data, path.rpartition("/")[2])
+        forged = why_forged(sidecar, key)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    file, problem = path.removesuffix(".json"), forged or str(sidecar.get("partial", ""))
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(error.strerror) from None
+    file, problem = path.removesuffix(".json"), forged or sidecar.get("partial", "")
+    shrunk = sidecar.get("shrunk", "") if sidecar["id"] > accepted else ""
     try:
         size = os.lstat(file).st_size
         if size != sidecar["size_bytes"]:
@@ -1406,8 +1388,8 @@ def read_archive(path: str, signing_key: str) -> Archive:
     except FileNotFoundError:
         problem = "lost: the archive is gone"
     return Archive(sidecar["kind"], sidecar["id"], file, sidecar["size_bytes"], sidecar["sha256"],
-                   float(sidecar["duration_seconds"]), tuple(sidecar["kinds"]), data, problem,
-                   str(sidecar.get("shrunk", "")), forged=forged)  # fmt: skip
+                   float(sidecar["duration_seconds"]), tuple(sidecar["kinds"]), data, problem or damage,
+                   shrunk, verified, forged)  # fmt: skip
 
 
 def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
@@ -1416,7 +1398,8 @@ def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
     descriptor = os.open(backup_dir / "journal.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "ab", buffering=0) as stream:
         adopt(descriptor, backup_dir)
-        torn = os.pread(descriptor, 1, max(0, os.fstat(descriptor).st_size - 1)) not in (b"", b"\n")  # a run died in its line
+        size = os.fstat(descriptor).st_size
+        torn = os.pread(descriptor, 1, max(0, size - 1)) not in (b"", b"\n")  # a run died in its line
         stream.write(b"\n" * torn + line.encode())
         os.fsync(descriptor)
 
@@ -1432,25 +1415,18 @@ def read_journal(backup_dir: Path) -> Iterator[dict[str, Any]]:
                     yield entry
 
 
-class Marks(NamedTuple):
-    """What the journal says of the sets."""
-
-    archives: dict[str, tuple[str, str]]  # file name -> (problem or '', time) of the last verify or drill
-    drills: dict[str, dict[str, Any]]  # id -> entry of the last drill
-    accepted: str  # the newest id up to which a shrink was accepted
-
-
-def journal_marks(backup_dir: Path) -> Marks:
-    """Read what verifies and drills have said, and which shrink was accepted."""
+def journal_marks(backup_dir: Path) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, Any]], str]:
+    """Read each file's last verdict (problem, time if good), each set's last drill, the last id accepted as shrunk."""
     marks, drills, accepted = {}, {}, ""
     for entry in read_journal(backup_dir):
         if entry.get("command") in ("verify", "drill", "pull") and isinstance(entry.get("archives"), dict):
-            marks |= {name: (str(problem), entry["time"]) for name, problem in entry["archives"].items()}
+            found = entry["archives"].items()
+            marks |= {name: (str(problem), "" if problem else entry["time"]) for name, problem in found}
         if entry.get("command") == "drill" and isinstance(entry.get("seconds"), (int, float)):
             drills[str(entry.get("id"))] = entry
         if entry.get("command") == "accept":
             accepted = max(accepted, str(entry.get("id")))
-    return Marks(marks, drills, accepted)
+    return marks, drills, accepted
 
 
 def file_names(directory: Path) -> set[str]:
@@ -1464,51 +1440,42 @@ def file_names(directory: Path) -> set[str]:
 
 
 def catalog(settings: Settings) -> Catalog:
-    """Read everything that stands in a BACKUP_DIR, by the sidecars alone; names are never guessed from.
-
-    Where there is a key, an archive with another signature, or none, is a bad one.
-    """
+    """Read everything that stands in a BACKUP_DIR, by the sidecars alone; names are never guessed from."""
     backup_dir = settings.backup_dir
     if not backup_dir.is_dir():
         raise BackupError(f"BACKUP_DIR {backup_dir} is not there: is its disk mounted?")
     file_names(backup_dir)  # an unreadable BACKUP_DIR is an error, an empty one is not
-    marks = journal_marks(backup_dir)
+    marks, drills, accepted = journal_marks(backup_dir)
     sets: dict[str, dict[str, Archive]] = {}
     unreadable: dict[str, dict[str, str]] = {}
-    orphans, strays = [], {}
-    for name in sorted(set(DIRECTORIES.values())):
-        directory = backup_dir / name
+    orphans = []
+    for directory in (backup_dir / name for name in sorted(set(DIRECTORIES.values()))):
         names = file_names(directory)
-        for file in sorted(names):
-            if not file.endswith(".json"):
-                if f"{file}.json" not in names and ARCHIVE_NAME.fullmatch(file):
-                    orphans.append(directory / file)
-                continue
-            path = f"{directory}/{file}"
+        stored = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        orphans += [directory / name for name in sorted(names - stored) if ARCHIVE_NAME.fullmatch(name)]
+        for name in sorted(stored):
+            path = f"{directory}/{name}.json"
             try:
-                archive = read_archive(path, settings.signing_key)
+                archive = read_archive(path, settings.signing_key, *marks.get(name, ("", "")), accepted)
+                sets.setdefault(archive.id, {})[archive.kind] = archive
             except FileNotFoundError:
-                continue  # a cleanup is at work beside us
+                pass  # a cleanup is at work beside us
             except ValueError as error:
-                named = ARCHIVE_NAME.fullmatch(file.removesuffix(".json"))
-                (unreadable.setdefault(named[1], {}) if named else strays)[path] = str(error)
-                continue
-            damage, when = marks.archives.get(file.removesuffix(".json"), ("", ""))
-            if when:
-                archive = dataclasses.replace(archive, problem=archive.problem or damage, verified="" if damage else when)
-            if archive.shrunk and archive.id <= marks.accepted:
-                archive = dataclasses.replace(archive, shrunk="")
-            sets.setdefault(archive.id, {})[archive.kind] = archive
-    found = []
+                named = ARCHIVE_NAME.fullmatch(name)
+                unreadable.setdefault(named[2] if named else "", {})[path] = str(error)
+    found, strays = [], {}
     for set_id in sorted({*sets, *unreadable}, reverse=True):
-        with contextlib.suppress(ValueError):  # an impossible date in a name: listed as a stray
+        try:
             parse_id(set_id)
-            archives = sets.get(set_id, {})
-            kinds = {kind for archive in archives.values() for kind in archive.kinds} | set(archives)
-            drill = marks.drills.get(set_id, {})
-            found.append(BackupSet(set_id, archives, tuple(k for k in KINDS if k in kinds), unreadable.pop(set_id, {}),
-                                   drill if drill.get("identical") is True else {}))  # fmt: skip
-    return Catalog(found, orphans, strays | {path: why for group in unreadable.values() for path, why in group.items()})
+        except ValueError:  # none, or no date
+            strays |= unreadable[set_id]
+            continue
+        archives, drill = sets.get(set_id, {}), drills.get(set_id, {})
+        proof = drill if drill.get("identical") is True else {}
+        wanted = {kind for archive in archives.values() for kind in (archive.kind, *archive.kinds)}
+        kinds = tuple(kind for kind in KINDS if kind in wanted)
+        found.append(BackupSet(set_id, archives, kinds, unreadable.get(set_id, {}), proof))
+    return Catalog(found, orphans, strays)
 
 
 def find_set(sets: Sequence[BackupSet], wanted: str, kinds: Sequence[str]) -> BackupSet:
@@ -1534,26 +1501,30 @@ def new_set_id(backup_dir: Path) -> str:
     """Choose the id of a run: the present UTC second, or the next one if a set has it already."""
     while True:
         set_id = utc_now().strftime(ID_FORMAT)
-        if not any(set_id in name for directory in set(DIRECTORIES.values()) for name in file_names(backup_dir / directory)):
+        if not any(set_id in name for folder in DIRECTORIES.values() for name in file_names(backup_dir / folder)):
             return set_id
         time.sleep(0.1)
 
 
 def sweep_partials(backup_dir: Path) -> None:
     """Remove the partial files of runs that died; the lock is ours, so nobody is writing them."""
-    for directory in set(DIRECTORIES.values()):
-        for path in (backup_dir / directory).glob(".*.partial"):
-            if path.name == ".latest.partial" or ARCHIVE_NAME.fullmatch(path.name[1:].removesuffix(".partial").removesuffix(".json").removesuffix(".link")):
+    ours = re.compile(rf"\.(latest|{ARCHIVE_NAME.pattern}(\.json|\.link)?)\.partial", re.ASCII)
+    for folder in set(DIRECTORIES.values()):
+        for path in (backup_dir / folder).glob(".*.partial"):
+            if ours.fullmatch(path.name):
                 log.info("removing %s, left by a run that died", path)
                 path.unlink(missing_ok=True)
 
 
 # ==== 6. Sealing ======================================================================================================
 
-# What a sealed file begins with: age's header; OpenPGP's packets with a session key (RFC 9580, 5.1 and 5.3); either in armor.
-SEALED = {"age": re.compile(rb"age-encryption\.org/v1\n|-----BEGIN AGE ENCRYPTED FILE-----"),
-          "gpg": re.compile(rb"-----BEGIN PGP MESSAGE-----|[\x84\xc1].[\x03\x06]|[\x85\xc1]..[\x03\x06]|[\x8c\xc3].[\x04-\x06]", re.DOTALL)}
-# Nothing of the user's gpg.conf, whose encrypt-to would let others read; no question; and no web of trust: the fingerprint is given.
+# What a sealed file begins with: age's header; OpenPGP's packets with a session key (RFC 9580, 5.1, 5.3); or in armor.
+SEALED = {
+    "age": rb"age-encryption\.org/v1\n|-----BEGIN AGE ENCRYPTED FILE-----",
+    "gpg": rb"(?s)-----BEGIN PGP MESSAGE-----|[\x84\xc1].[\x03\x06]|[\x85\xc1]..[\x03\x06]|[\x8c\xc3].[\x04-\x06]",
+}
+# Nothing of the user's gpg.conf, whose encrypt-to would let others read; no question; and no web of trust: the
+# fingerprint is given.
 GPG_OPTIONS = ("--no-options", "--batch", "--no-tty", "--trust-model", "always", "--compress-algo", "none")
 SEAL_PACKAGES = {"age": "age", "gpg": "gnupg"}
 NO_KEY = r"(?i)no secret key|identity|identities|agent|pinentry|passphrase|cancel"
@@ -1575,33 +1546,31 @@ def first_bytes(path: Path, count: int = 512) -> bytes:
 def sealed_with(path: Path) -> str:
     """Tell by its first bytes with what a file is sealed: age, gpg or ''."""
     head = first_bytes(path)
-    return next((method for method, pattern in SEALED.items() if pattern.match(head)), "")
+    return next((method for method, pattern in SEALED.items() if re.match(pattern, head)), "")
 
 
 def seal_stage(settings: Settings) -> list[list[str | Path]]:
-    """Give the last stage of a pipeline, which seals; none without ENCRYPT_TO. Raise BackupError where the program is missing."""
+    """Give the last stage of a pipeline, which seals; none without ENCRYPT_TO."""
     if not settings.encrypt_to:
         return []
     method, keys = settings.encrypt_to
-    if not (program := settings.which(method)):
+    program = settings.which(method)
+    if not program:
         raise BackupError(f"ENCRYPT_TO is set, but {method} is not installed: apt install {SEAL_PACKAGES[method]}")
     options = (*GPG_OPTIONS, "--encrypt") if method == "gpg" else ()
     return [[program, *options, *(word for key in keys for word in ("-r", key))]]
 
 
 def open_stage(method: str, settings: Settings) -> list[str | Path]:
-    """Give the command that opens a seal. Raise NoKey where it cannot work here, UsageError where others can read the key."""
+    """Give the command that opens a seal. Raise NoKey where it cannot work, UsageError if others can read the key."""
     program, identity = settings.which(method), settings.decrypt_identity_file
     if not program:
         raise NoKey(f"{method} is not installed: apt install {SEAL_PACKAGES[method]}")
     if method == "gpg":
         return [program, *GPG_OPTIONS, "--decrypt"]
-    if not identity:
+    if not identity or not os.access(identity, os.R_OK):
         raise NoKey("no key here: set DECRYPT_IDENTITY_FILE to the file with the age identity")
-    try:
-        complaint = check_private(identity)
-    except OSError as error:
-        raise NoKey(f"no key here: DECRYPT_IDENTITY_FILE {identity}: {error.strerror}") from None
+    complaint = check_private(identity)
     if complaint:
         raise UsageError(f"DECRYPT_IDENTITY_FILE {complaint}")
     return [program, "-d", "-i", identity]
@@ -1614,7 +1583,7 @@ def seal_words(error: ProgramError) -> str:
 
 
 def try_seal(settings: Settings) -> None:
-    """Seal one byte, so that a key or program that is missing, expired or revoked stops a run before it dumps. Raise BackupError."""
+    """Seal one byte, so that a key or program that cannot seal stops a run before it dumps. Raise BackupError."""
     stage, sealed = seal_stage(settings), bytearray()
     if not stage:
         return
@@ -1622,46 +1591,55 @@ def try_seal(settings: Settings) -> None:
     try:
         pipeline([["echo"], *stage], env=settings.env, sink=sealed.extend, limit=60)
     except ProgramError as error:
-        raise BackupError(f"nothing can be sealed to ENCRYPT_TO={method}:{','.join(keys)}, so no backup is made: {seal_words(error)}. Next: "
-                          "import or renew the key, or correct ENCRYPT_TO (empty: backups that everybody can read)") from None  # fmt: skip
-    if not SEALED[method].match(sealed):
-        raise BackupError(f"{stage[0][0]} gave nothing that looks sealed, so no backup is made: is it the real {method}?")
+        raise BackupError(f"nothing can be sealed to ENCRYPT_TO={method}:{','.join(keys)}, so no backup is made: "
+                          f"{seal_words(error)}. Next: import or renew the key, or correct ENCRYPT_TO "
+                          "(empty: backups that everybody can read)") from None  # fmt: skip
+    if not re.match(SEALED[method], sealed):
+        raise BackupError(f"{stage[0][0]} gave nothing that looks sealed, so no backup is made: is it really {method}?")
 
 
-@contextlib.contextmanager
-def sealing(settings: Settings, write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
-    """Give what takes the bytes of an archive that Python writes; they reach `write` sealed, by a thread with the program."""
+def beside(work: Callable[[], Any]) -> Callable[..., Any]:
+    """Do work in a thread; the function given back waits for its result, and so many seconds at most (TimeoutError)."""
+    ended: list[tuple[Any, Exception | None]] = []
+    def run_work() -> None:
+        try:
+            ended.append((work(), None))
+        except Exception as error:
+            ended.append((None, error))
+    def result(patience: float | None = None) -> Any:
+        thread.join(patience)
+        value, failure = ended[0] if ended else (None, TimeoutError())
+        if failure:
+            raise failure
+        return value
+
+    thread = threading.Thread(target=run_work, daemon=True)
+    thread.start()
+    return result
+
+
+def write_sealed(settings: Settings, produce: Callable[[Callable[[bytes], object]], None],
+                 write: Callable[[bytes], object]) -> None:  # fmt: skip
+    """Let `produce` put out the bytes of an archive, in a thread of its own where they reach `write` sealed."""
     stage = seal_stage(settings)
     if not stage:
-        yield write
+        produce(write)
         return
-    failures: list[BackupError] = []
     source, drain = os.pipe()
-    def work() -> None:
-        try:
-            with open(source, "rb") as stream:
-                pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
-        except Exception as error:
-            failures.append(error if isinstance(error, BackupError) else BackupError(f"sealing failed: {error}"))
+    plain = open(drain, "wb")
     def put(chunk: bytes) -> None:
-        rest = memoryview(chunk)
         try:
-            while rest:
-                rest = rest[os.write(drain, rest) :]
+            plain.write(chunk)
         except BrokenPipeError:  # an OSError would be taken for a source file that cannot be read
-            thread.join()
-            raise failures[0] from None
+            raise BackupError("the seal has ended before the archive") from None
+    def feed() -> None:
+        with plain:
+            produce(put)
 
-    thread, ended = threading.Thread(target=work, daemon=True), False
-    thread.start()
-    try:
-        yield put
-        ended = True
-    finally:
-        os.close(drain)
-        thread.join(None if ended else GRACE_SECONDS)  # a seal that hangs must not hold up a run that is to end
-    if failures:
-        raise failures[0]
+    with open(source, "rb") as stream:  # which is closed then: so the thread ends, whatever happens to the seal
+        fed = beside(feed)
+        pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
+    fed()
 
 
 def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any] | None:
@@ -1674,178 +1652,175 @@ def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any]
     return {"method": recipients.method, "recipients": list(recipients.keys), "open": f"{opened} | {unpack}"}
 
 
-def unseal(path: Path, method: str, settings: Settings, work: Path) -> Path:
-    """Open a sealed file into a private one in `work`. Raise NoKey, DamageError; what was written until then is not to be used."""
-    size, plain = path.stat().st_size, work / re.sub(r"\.(age|gpg|pgp|asc)$", "", path.name)
-    require_space(work, size + MIB, f"the opened copy of {path.name}")
+def unseal(path: Path, method: str, settings: Settings, plain: Path) -> None:
+    """Open a sealed file into a private one. Raise NoKey or DamageError: what was written then is not to be used."""
     try:
         command = open_stage(method, settings)
         with path.open("rb") as stream, open(os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            def write(chunk: bytes) -> None:
-                try:
-                    out.write(chunk)
-                    out.flush()
-                except OSError as error:
-                    raise disk_failure(error, work, size) from error
-
-            pipeline([command], env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
+            pipeline([command], env=settings.env, stdin=stream, sink=out.write, stall=settings.stall_seconds)
+        return
     except NoKey as error:
-        raise NoKey(f"{path.name} is sealed with {method} and cannot be opened here: {error}") from None
+        why = str(error)
     except ProgramError as error:
         if error.returncode < 0:
             raise BackupError(f"{path.name} could not be opened: {error}. Try again") from None
-        if re.search(NO_KEY, error.stderr):
-            where = "gpg --import brings it" if method == "gpg" else "is DECRYPT_IDENTITY_FILE the right one?"
-            raise NoKey(f"{path.name} is sealed with {method} and cannot be opened here: the key is missing ({seal_words(error)}): {where}") from None
-        raise DamageError(f"{path.name} is damaged: {seal_words(error)}") from None
-    return plain
+        if not re.search(NO_KEY, error.stderr):
+            raise DamageError(f"{path.name} is damaged: {seal_words(error)}") from None
+        hint = "gpg --import brings it" if method == "gpg" else "is DECRYPT_IDENTITY_FILE the right one?"
+        why = f"the key is missing ({seal_words(error)}): {hint}"
+    raise NoKey(f"{path.name} is sealed with {method} and cannot be opened here: {why}")
 
 
 @contextlib.contextmanager
 def unsealed(archive: Archive, settings: Settings, base: Path | None) -> Iterator[Archive]:
-    """Give an archive as it can be read: itself, or, while the block runs, its opened copy in a private directory in `base`."""
-    method = sealed_with(archive.path)
+    """Give an archive as it can be read: itself, or, while the block runs, its opened copy in a workspace in `base`."""
+    path, method = archive.path, sealed_with(archive.path)
     if not method:
         yield archive
         return
-    with tempfile.TemporaryDirectory(prefix=OPENED, dir=base, ignore_cleanup_errors=True) as work:
-        yield dataclasses.replace(archive, file=str(unseal(archive.path, method, settings, Path(work))))
+    with workspace(base) as work:
+        require_space(work, path.stat().st_size + MIB, f"the opened copy of {path.name}")
+        plain = work / re.sub(r"\.(age|gpg|pgp|asc)$", "", path.name)
+        unseal(path, method, settings, plain)
+        yield dataclasses.replace(archive, file=str(plain))
 
 
 # ==== 7. Proof ========================================================================================================
 
-OWN_TABLES = """FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname !~ '^pg_|^information_schema$'
-  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"""
-# Text that depends on nothing but the value: what is no native type is hashed by it.
-FIXED_SETTINGS = {"search_path": "", "lc_monetary": "C", "datestyle": "ISO, YMD", "timezone": "UTC", "intervalstyle": "postgres",
-                  "extra_float_digits": "1", "bytea_output": "hex", "xmlbinary": "base64", "row_security": "off",
-                  "standard_conforming_strings": "on", "quote_all_identifiers": "off", "statement_timeout": "0"}  # fmt: skip
-# The types whose own hash is the same on every server and differs for values that differ. Not the others: enums (and regclass)
-# hash by OID, which differs after a restore; 1.0 and 1.000, 0 and -0, 1 mon and 30 days, {1,2} and {{1,2}} hash alike; json, xml,
-# money, tsvector, point have no hash. Their text is what format('%L') gives: a cast to text may be somebody's function.
+OWN_TABLES = """FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname !~ '^pg_|^information_schema$' AND NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"""
+# Text that depends on nothing but the value, for what is no native type is hashed by it; and, as pg_dump does since
+# CVE-2024-7348: a table that its owner replaces by a view must not run his functions as us.
+BEGIN_SNAPSHOT = """BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = '';
+  SET LOCAL lc_monetary = 'C'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC';
+  SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex';
+  SET LOCAL xmlbinary = 'base64'; SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off;
+  SET LOCAL row_security = off; SET LOCAL statement_timeout = 0;
+  SELECT set_config(name, 'view', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'"""
+# The types whose own hash is the same on every server and differs for values that differ. Not the others: enums (and
+# regclass) hash by OID, which differs after a restore; 1.0 and 1.000, 0 and -0, 1 mon and 30 days, {1,2} and {{1,2}}
+# hash alike; json, xml, money, tsvector, point have no hash. Their text is what format('%L') gives: a cast to text may
+# be somebody's function.
 NATIVE_TYPES = "int2,int4,int8,text,varchar,name,bool,bytea,uuid,date,time,timestamp,timestamptz,inet,cidr,macaddr"
-# A table is read by itself (ONLY): partitions one by one, inheritance parents without their children. Where a level is
-# partitioned by hash the tree is read as one: pg_dump may restore its rows into other partitions. Columns go by name, for a
-# child that was made before its parent got a column has another order after a restore.
-TABLES_TO_READ = f"""SELECT format('%I.%I', nspname, relname),
-  CASE WHEN relpersistence = 'u' AND pg_is_in_recovery() THEN 'none' WHEN relkind = 'r' THEN 'ONLY' END,
-  CASE relkind WHEN 'r' THEN pg_table_size(c.oid) ELSE (SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(c.oid)) END size,
-  (SELECT string_agg(CASE WHEN a.atttypid = ANY (native) AND coalesce(l.collisdeterministic, true) THEN format('t.%I', attname)
-      ELSE format('format(''%%L'', t.%I) COLLATE pg_catalog."C"', attname) END, ', ' ORDER BY attname)
-    FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
-  FROM (SELECT c.*, n.nspname {OWN_TABLES}) c, (SELECT '{{{NATIVE_TYPES}}}'::regtype[]::oid[] native) types,
-    LATERAL (SELECT (relispartition OR relkind = 'p') AND EXISTS (SELECT FROM pg_partition_tree(pg_partition_root(c.oid)) l
-      JOIN pg_partitioned_table p ON p.partrelid = l.relid WHERE partstrat = 'h') AS mixed) tree
-  WHERE CASE relkind WHEN 'r' THEN NOT mixed WHEN 'p' THEN mixed AND NOT relispartition ELSE false END ORDER BY size"""
+COUNT_LARGES = "SELECT 'large objects', count(*), NULL FROM pg_largeobject_metadata"
+# Read to its end, a hole in a large object is zeros, and restored as such: pages of zeros do not count, its end does.
+HASH_LARGES = """SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata),
+  (SELECT concat(sum(bytes), ' bytes, ', sum(hash)) FROM (
+    SELECT max(pageno * (current_setting('block_size')::int8 / 4) + octet_length(data)) bytes,
+      sum(hash_record_extended(ROW(loid::int8, pageno, page), 0)) FILTER (WHERE page <> '') hash
+    FROM (SELECT *, rtrim(data, '\\x00') page FROM pg_largeobject) p GROUP BY loid) o)"""
+# Name, size, and two queries for name, rows and hash, the first of which only counts. A table is read by itself (ONLY):
+# partitions one by one, inheritance parents without their children. Where a level is partitioned by hash the tree is
+# read as one: pg_dump may restore its rows into other partitions. Columns go by name, for a child that was made before
+# its parent got a column has another order after a restore. A standby cannot read unlogged tables, nor dump their rows.
+TABLES_TO_READ = f"""WITH own AS (
+    SELECT c.*, format('%I.%I', nspname, relname) AS name, relpersistence = 'u' AND pg_is_in_recovery() AS empty,
+      (relispartition OR relkind = 'p') AND EXISTS (SELECT FROM pg_partition_tree(pg_partition_root(c.oid)) l
+        JOIN pg_partitioned_table p ON p.partrelid = l.relid WHERE partstrat = 'h') AS mixed
+    {OWN_TABLES}),
+  places AS (
+    SELECT name,
+      CASE WHEN empty THEN '(SELECT WHERE false)' WHEN relkind = 'r' THEN 'ONLY ' || name ELSE name END AS place,
+      CASE relkind WHEN 'r' THEN pg_table_size(own.oid)
+        ELSE (SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(own.oid)) END AS size,
+      (SELECT string_agg(format(CASE WHEN atttypid = ANY (native) AND coalesce(collisdeterministic, true) THEN 't.%I'
+          ELSE 'format(''%%L'', t.%I) COLLATE pg_catalog."C"' END, attname), ', ' ORDER BY attname)
+        FROM pg_attribute LEFT JOIN pg_collation l ON l.oid = attcollation
+        WHERE attrelid = own.oid AND attnum > 0 AND NOT attisdropped AND NOT empty) AS columns
+    FROM own, (SELECT '{{{NATIVE_TYPES}}}'::regtype[]::oid[] native) types
+    WHERE CASE relkind WHEN 'r' THEN NOT mixed WHEN 'p' THEN mixed AND NOT relispartition ELSE false END)
+  SELECT name, coalesce(size, 0), format('SELECT %L, count(*), NULL FROM %s t', name, place), format(
+      'SELECT %L, count(*), coalesce(sum(hash_record_extended(ROW(%s), 0)), 0)::text FROM %s t', name, columns, place)
+  FROM places
+  UNION ALL SELECT 'large objects', pg_table_size('pg_largeobject'), $q${COUNT_LARGES}$q$,
+    CASE WHEN has_table_privilege('pg_largeobject', 'SELECT') THEN $q${HASH_LARGES}$q$ ELSE $q${COUNT_LARGES}$q$ END
+  WHERE EXISTS (SELECT FROM pg_largeobject_metadata) ORDER BY 2"""
 # Sequences are no part of a snapshot; NOT NULL constraints stand in pg_constraint only since 18.
 OBJECT_FACTS = f"""WITH own AS (SELECT c.* {OWN_TABLES}) SELECT json_build_object(
-  'sequences', (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, sequencename), last_value * sign(increment_by::numeric)), '{{}}')
-    FROM pg_sequences s JOIN own ON own.oid = format('%I.%I', schemaname, sequencename)::regclass WHERE NOT s.cycle),
-  'objects', json_build_object('tables', (SELECT count(*) FROM own WHERE relkind IN ('r', 'p')), 'sequences', (SELECT count(*) FROM own WHERE relkind = 'S'),
-    'indexes', (SELECT count(*) FROM own WHERE relkind IN ('i', 'I')), 'views', (SELECT count(*) FROM own WHERE relkind IN ('v', 'm')),
+  'sequences', (
+    SELECT coalesce(json_object_agg(name, last_value * sign(increment_by::numeric)), '{{}}')
+    FROM pg_sequences s, format('%I.%I', schemaname, sequencename) name
+    WHERE NOT s.cycle AND name::regclass IN (SELECT oid FROM own)),
+  'objects', json_build_object(
+    'tables', (SELECT count(*) FROM own WHERE relkind IN ('r', 'p')),
+    'sequences', (SELECT count(*) FROM own WHERE relkind = 'S'),
+    'indexes', (SELECT count(*) FROM own WHERE relkind IN ('i', 'I')),
+    'views', (SELECT count(*) FROM own WHERE relkind IN ('v', 'm')),
     'constraints', (SELECT count(*) FROM pg_constraint k JOIN own ON own.oid = k.conrelid WHERE contype <> 'n'),
     'triggers', (SELECT count(*) FROM pg_trigger g JOIN own ON own.oid = g.tgrelid WHERE NOT tgisinternal),
-    'functions', (SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname !~ '^pg_|^information_schema$'
-      AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'))))"""
-# Read to its end, a hole in a large object is zeros, and restored as such: pages of zeros do not count, its length does.
-LARGE_OBJECTS = """SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata), (SELECT concat(sum(bytes), ' bytes, ', sum(hash)) FROM
-  (SELECT max(pageno * (current_setting('block_size')::int8 / 4) + octet_length(data)) bytes,
-    sum(hash_record_extended(ROW(loid::int8, pageno, rtrim(data, '\\x00')), 0)) FILTER (WHERE rtrim(data, '\\x00') <> '') hash
-   FROM pg_largeobject GROUP BY loid) o)"""
-LARGE_OBJECT_FACTS = """SELECT count(*), pg_table_size('pg_largeobject'), has_table_privilege('pg_largeobject', 'SELECT') FROM pg_largeobject_metadata"""
+    'functions', (
+      SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+      WHERE nspname !~ '^pg_|^information_schema$' AND NOT EXISTS (
+        SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'))))"""
 TOGETHER = 32 * MIB  # tables read by one query: small ones, to spare the round trips
 
 
 def open_snapshot(psql: Psql, lock_seconds: int) -> tuple[str, dict[str, Any]]:
     """Begin a repeatable-read transaction; give its exported snapshot, for pg_dump, and what is in the catalog then.
 
-    The facts are `sequences` (name -> last value, negated where it counts down, None if unused; those that cycle are left
-    out) and `objects` (counts).
+    That is `objects` (counts) and `sequences` (name -> last value, negated where it counts down, None if unused; those
+    that cycle are left out).
     """
-    settings = [f"SELECT set_config('{name}', '{value}', true)" for name, value in FIXED_SETTINGS.items()]
-    # As pg_dump does since CVE-2024-7348: a table that its owner replaces by a view must not run his functions as us.
-    settings.append("SELECT set_config(name, 'view', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'")
-    psql.rows(";\n".join(["BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", *settings, f"SET LOCAL lock_timeout = {lock_seconds * 1000}"]))
+    psql.rows(f"{BEGIN_SNAPSHOT};\nSET LOCAL lock_timeout = {lock_seconds * 1000}")
     return psql.value("SELECT pg_export_snapshot()"), json.loads(psql.value(OBJECT_FACTS))
-
-
-class TableToRead(NamedTuple):
-    """A table to count and hash."""
-
-    name: str  # quoted, with its schema
-    only: str  # ONLY, or nothing where its partitions are read with it; none: unlogged on a standby, pg_dump leaves its rows out
-    size: int  # bytes
-    columns: str  # what to hash of a row `t`
-
-    def query(self, hashed: bool) -> str:
-        """Write the query for name, rows and hash (NULL where it is only counted)."""
-        if self.name == "large objects":
-            return LARGE_OBJECTS if hashed and self.columns else "SELECT 'large objects', count(*), NULL FROM pg_largeobject_metadata"
-        if self.only == "none":
-            return f"SELECT {quote_text(self.name)}, 0, '0'"
-        digest = f"coalesce(sum(hash_record_extended(ROW({self.columns}), 0)), 0)::text" if hashed else "NULL"
-        return f"SELECT {quote_text(self.name)}, count(*), {digest} FROM {self.only} {self.name} t"
 
 
 def read_tables(psql: Psql, seconds: float = 0, known: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Count and hash every table: "schema.table" -> {rows, hash}, as the transaction of `open_snapshot` sees them.
 
-    The hash is the sum of the rows' hashes, as text, so the rows' order does not matter (9.2 million rows in 2 s, measured).
+    The hash is the sum of the rows' hashes, as text: their order does not matter (9.2 million rows in 2 s, measured).
     It is None for a table that was only counted: after `seconds` (0: no limit; the small tables come first), or where
     `known`, an earlier result, has none. Large objects count as one table.
     """
     deadline = time.monotonic() + (seconds or 10**6)
-    waiting = [TableToRead(name, only, int(size or 0), columns) for name, only, size, columns in psql.rows(TABLES_TO_READ, 0)]
-    count, size, readable = psql.rows(LARGE_OBJECT_FACTS)[0]
-    waiting += [TableToRead("large objects", "", int(size), "data" if readable == "t" else "")] * (count != "0")
+    total = 0
+    batches: dict[tuple[int, int], list[tuple[str, str, str]]] = {}
+    for number, (name, size, counts, hashes) in enumerate(psql.rows(TABLES_TO_READ, 0)):
+        total += int(size)
+        wanted = counts if known is not None and not known.get(name, {}).get("hash") else hashes
+        batches.setdefault((number // 100, total // TOGETHER), []).append((name, counts, wanted))
     result: dict[str, dict[str, Any]] = {}
-    while waiting:
-        batch = [waiting.pop(0)]
-        while waiting and len(batch) < 100 and sum(table.size for table in batch) + waiting[0].size < TOGETHER:
-            batch.append(waiting.pop(0))
-        rows: list[list[str]] = []
-        left = deadline - time.monotonic()
+    for names, counting, hashing in (zip(*batch) for batch in batches.values()):
+        rows, left = [], deadline - time.monotonic()
         if left > 0:
-            queries = [table.query(known is None or known.get(table.name, {}).get("hash") is not None) for table in batch]
-            *rows, (state,) = psql.rows(f"SAVEPOINT t; SET LOCAL statement_timeout = {int(min(left, 10**6) * 1000)};\n\\set ON_ERROR_STOP 0\n"
-                                        + "\nUNION ALL ".join(queries)
-                                        + ";\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nROLLBACK TO t; RELEASE t", 0)  # fmt: skip
+            *rows, (state,) = psql.rows(
+                f"SAVEPOINT t; SET LOCAL statement_timeout = {int(min(left, 10**6) * 1000)};\n\\set ON_ERROR_STOP 0\n"
+                + "\nUNION ALL ".join(hashing)
+                + ";\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nROLLBACK TO t; RELEASE t", 0)  # fmt: skip
             if state not in ("00000", "57014"):  # query_canceled: the time is over
-                raise BackupError(f"reading {names_shown(table.name for table in batch)} failed (SQLSTATE {state})")
-        for name, count, digest in rows or psql.rows("\nUNION ALL ".join(table.query(False) for table in batch), 0):
+                raise BackupError(f"reading {names_shown(names)} failed (SQLSTATE {state})")
+        for name, count, digest in rows or psql.rows("\nUNION ALL ".join(counting), 0):
             result[name] = {"rows": int(count), "hash": digest or None}
     return result
 
 
 @contextlib.contextmanager
-def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings, failed: Callable[[str], None]) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """Read a database's fingerprint while the block runs. Give the option that lets pg_dump read the same snapshot, and the
-    facts for its sidecar, complete when the block has ended. `failed` is told why there is none.
+def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings,
+                       failed: Callable[[str], None]) -> Iterator[tuple[list[str], dict[str, Any]]]:  # fmt: skip
+    """Read a database's fingerprint while the block runs; `failed` is told why there is none.
+
+    Give the option that lets pg_dump read the same snapshot, and the facts for its sidecar, there when the block ends.
     """
     facts: dict[str, Any] = {}
-    failures: list[Exception] = []
-    with contextlib.ExitStack() as stack:
-        def work() -> None:
-            try:
-                facts.update(opened, tables=read_tables(reader, settings.fingerprint_seconds))
-            except (BackupError, OSError, ValueError) as error:  # the latter two where the session was closed under it
-                failures.append(error)
-
-        thread, option = threading.Thread(target=work, daemon=True), []  # it ends with its psql, whatever happens here
+    option: list[str] = []
+    reading, why = None, "no fingerprint, so no restore of it can be proven"
+    with contextlib.ExitStack() as stack:  # it ends the session, and that the thread, whatever happens here
         try:
             if settings.fingerprint_seconds:
                 reader = stack.enter_context(session(psql, env))
                 snapshot, opened = open_snapshot(reader, settings.table_lock_seconds)
-                option = [f"--snapshot={snapshot}"]
-                thread.start()
+                option.append(f"--snapshot={snapshot}")
+                reading = beside(functools.partial(read_tables, reader, settings.fingerprint_seconds))
         except BackupError as error:
-            failures.append(error)
+            failed(f"{why}: {error}")
         yield option, facts
-        if option:
-            thread.join(settings.fingerprint_seconds + settings.stall_seconds if settings.stall_seconds else None)
-            failures += [BackupError("the server did not answer in time")] * thread.is_alive()
-    for failure in failures:
-        failed(f"no fingerprint, so no restore of it can be proven: {failure}")
+        patience = settings.fingerprint_seconds + settings.stall_seconds if settings.stall_seconds else None
+        try:
+            if reading:
+                facts.update(opened, tables=reading(patience))
+        except (BackupError, OSError, ValueError) as error:  # a TimeoutError says nothing
+            failed(f"{why}: {str(error) or 'the server did not answer in time'}")
 
 
 class Difference(NamedTuple):
@@ -1859,22 +1834,21 @@ class Difference(NamedTuple):
 def compare_fingerprints(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
     """List how a restored database differs from its backup's fingerprint. A sequence may be ahead, never behind."""
     differences = []
-    def told(entry: Any) -> str:
-        return f"{entry['rows']} rows" if entry else "absent"
-
     for name in sorted({*expected["tables"], *found["tables"]}):
         wanted, there = expected["tables"].get(name), found["tables"].get(name)
-        if not wanted or not there or wanted["rows"] != there["rows"]:
-            differences.append(Difference(name, told(wanted), told(there)))
+        before, now = (f"{entry['rows']} rows" if entry else "absent" for entry in (wanted, there))
+        if before != now:
+            differences.append(Difference(name, before, now))
         elif wanted["hash"] and there["hash"] and wanted["hash"] != there["hash"]:
-            differences.append(Difference(name, f"{told(wanted)}, hash {wanted['hash']}", f"{told(there)}, hash {there['hash']}"))
+            differences.append(Difference(name, f"{before}, hash {wanted['hash']}", f"{now}, hash {there['hash']}"))
     for name, value in sorted(expected.get("sequences", {}).items()):
         there = found["sequences"].get(name)
         if type(value) is int and (there is None or there < value):
             differences.append(Difference(f"sequence {name}", str(value), str(there)))
     for name, count in expected.get("objects", {}).items():
-        if name in found["objects"] and found["objects"][name] != count:
-            differences.append(Difference(f"number of {name.replace('_', ' ')}", str(count), str(found["objects"][name])))
+        there = found["objects"].get(name, count)
+        if there != count:
+            differences.append(Difference(f"number of {name}", str(count), str(there)))
     return differences
 
 
@@ -1892,8 +1866,7 @@ def only_counted(tables: Mapping[str, Any]) -> list[str]:
 
 def proof_text(facts: Mapping[str, Any]) -> str:
     """Say how much of a database was compared: `11 tables, 70,432 rows`, and what was only counted."""
-    tables = facts["tables"]
-    counted = only_counted(tables)
+    tables, counted = facts["tables"], only_counted(facts["tables"])
     text = f"{len(tables)} tables, {sum(entry['rows'] for entry in tables.values()):,} rows"
     return text + (f"; only counted, not hashed: {names_shown(counted)}" if counted else "")
 
@@ -2665,7 +2638,7 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     archive is marked partial: it is kept, but counts as good nowhere.
     """
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
-    with sealing(job.settings, write) as put:
+    def produce(put: Callable[[bytes], object]) -> None:
         out = types.SimpleNamespace(write=put, flush=lambda: None)
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed:
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=follow, encoding="utf-8", errors="surrogateescape") as tar:
@@ -2675,6 +2648,8 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
                     else:
                         add_member(tar, root, name, facts, follow)
                 facts["raw_bytes"] = tar.offset
+
+    write_sealed(job.settings, produce, write)
     skipped = [f"{name} ({reason})" for name, reason in facts["skipped"].items()]
     for listed, text in ((skipped, "not stored"), (facts["changed"], "changed while it was read")):
         if listed:
@@ -4625,12 +4600,11 @@ RECOVERY_TARGET_SECONDS = 15 * 60
 def check_pictures(path: Path, wanted: Sequence[str], report: Report) -> str:
     """Look whether every .png of a tar archive starts like one, and whether it holds all that the database names."""
     there, broken, found = set(), [], {}
-    with BoundedGzip(path, "rb") as stream:
-        for tar, member in tar_members(stream, path.name):
-            if member.isreg():
-                there.add(os.path.normpath(member.name))
-                if member.name.endswith(".png") and tar.extractfile(member).read(len(PNG)) != PNG:
-                    broken.append(member.name)
+    for tar, member in tar_members(path):
+        if member.isreg():
+            there.add(os.path.normpath(member.name))
+            if member.name.endswith(".png") and tar.extractfile(member).read(len(PNG)) != PNG:
+                broken.append(member.name)
     for text in wanted:  # it only has to end with a member's name: applications store it with and without directory
         parts = text.strip("/").split("/")
         found[text] = there & {"/".join(parts[start:]) for start in range(len(parts))}
