@@ -41,6 +41,7 @@ import io
 import json
 import logging
 import logging.handlers
+import mmap
 import os
 import pwd
 import re
@@ -2078,24 +2079,22 @@ def ask(server: Server, sql: str, dbname: str = "", seconds: float = 60) -> list
 
 def ask_server(connection: Connection, settings: Settings, work: Path) -> Server:
     """Log in and learn what we must know of a server and database. Raise ProgramError as psql gave it."""
-    env = settings.env
-    if not (connection.dbname or env.get("PGDATABASE") or env.get("PGSERVICE")):
+    env = postgres_environment(connection, settings.env, work)
+    if not (env.get("PGDATABASE") or env.get("PGSERVICE")):
         raise UsageError("no database is configured: set DB_NAME (or DATABASE_URL) in .env.backup, "
                          "see .env.backup.example")  # fmt: skip
-    names = [connection.dbname, connection.user, env.get("PGDATABASE", ""), env.get("PGUSER", "")]
-    if re.search("[\n\r]", "".join(names)):
+    if re.search("[\n\r]", env.get("PGDATABASE", "") + env.get("PGUSER", "")):
         raise UsageError("a database or user name with a line break cannot be backed up (pg_dumpall fails on it): "
                          "rename it")  # fmt: skip
     programs = postgres_programs("psql", settings)
     if not programs:
         raise BackupError(f"psql is not installed, and the backup of {connection} needs it: {install_advice(15)}")
-    server_env = postgres_environment(connection, env, work)
-    with session(programs[0], server_env) as psql:
+    with session(programs[0], env) as psql:
         facts = json.loads(psql.value(DATABASE_FACTS))
     if connection.dbname and facts["database"] != connection.dbname:
         asked, reached = printable(connection.dbname), printable(facts["database"])
         raise BackupError(f"asked for database {asked}, reached {reached}: check PGSERVICE")
-    return Server(connection, server_env, programs[0], facts)
+    return Server(connection, env, programs[0], facts)
 
 
 def find_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
@@ -2138,12 +2137,10 @@ def unpack_stage(path: Path, settings: Settings) -> list[list[str]]:
     """Choose the stage that unpacks a file, by its content; none for a plain one."""
     magic = first_bytes(path, 4)
     name = "zstd" if magic == b"\x28\xb5\x2f\xfd" else "gzip" if magic.startswith(b"\x1f\x8b") else ""
-    if not name:
-        return []
-    program = settings.which(name)
-    if not program:
+    program = settings.which(name) if name else ""
+    if program is None:
         raise PartlyDone(f"{name} is not installed, so {path.name} cannot be unpacked: apt install {name}")
-    return [[program, "-dc"]]
+    return [[program, "-dc"]] if program else []
 
 
 def unpacked(path: Path, settings: Settings, *more: Sequence[str | Path], **options: Any) -> None:
@@ -2222,73 +2219,43 @@ def dump_failure(error: ProgramError, server: Server) -> BackupError:
     return BackupError(f"{failure}. The lock is held by {holder}: let it end, or pg_terminate_backend(pid)")
 
 
-# What opens a quote or a comment of SQL, and how each ends. Words are tokens: no $ or E inside one opens anything.
+# What a SQL script is made of: comments and quotes, which are passed over, words, ends of statements, what psql obeys.
+# A quote or a comment that does not end is refused, and so is a comment in a comment.
 SQL_TOKEN = re.compile(
-    rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)"""
-    rb"""|(?P<remark>--[^\n]*)|[A-Za-z_\x80-\xff][\w$\x80-\xff]*"""
+    rb"""(?P<passed>--[^\r\n]*|/\*(?:(?!/\*|\*/).)*\*/|'[^']*'|"[^"]*"|[eE]'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"""
+    rb"""|(?P<tag>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$).*?(?P=tag))"""
+    rb"""|(?P<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*|[^\s;'"\\$/A-Za-z_\x80-\xff-]+|[$/-](?!\*))"""
+    rb"""|(?P<end>;)|(?P<restrict>^\\(?:un)?restrict\b[^\r\n]*)|(?P<refused>[\\'"]|/\*)""",
+    re.DOTALL | re.MULTILINE,
 )
-SQL_END = {b"'": rb"[^']*'", b"e'": rb"(?:\\.|''|[^'\\])*'", b'"': rb'[^"]*"', b"/*": rb".*?(?:/\*|\*/)"}
+COPY_DATA = re.compile(rb"[ \t\r]*(?:\n.*?)??\n\\\.\r?$", re.DOTALL | re.MULTILINE)
 
 
-def code_in(line: bytes, inside: bytes) -> tuple[bytes, bytes]:
-    """Give what of a line of SQL stands outside quotes and comments, and what is open at its end (`inside`: before)."""
-    code, at = b"", 0
-    while at < len(line):
-        if inside:
-            pattern = SQL_END.get(inside[:2] if inside.startswith(b"/*") else inside) or rb".*?" + re.escape(inside)
-            found = re.compile(pattern, re.DOTALL).match(line, at)
-            if found and inside.startswith(b"/*"):  # comments nest
-                inside = inside + b"/*" if found[0].endswith(b"/*") else inside[2:]
-            elif found:
-                inside = b""
-        elif (found := SQL_TOKEN.search(line, at)) and found.lastgroup:
-            code += line[at : found.start()] + b" "
-            inside = (found["open"] or b"").replace(b"E'", b"e'")
-        else:
-            code += line[at : found.end() if found else len(line)]
-        at = found.end() if found else len(line)
-    return code, inside
+def guard_script(script: Path, name: str) -> None:
+    """Refuse a foreign SQL script that would leave the scratch database. Raise UsageError naming the line.
 
-
-def sql_guard(name: str, take: Callable[[bytes], object]) -> Callable[[bytes], None]:
-    """Give a taker of a foreign SQL script's chunks; it hands on lines and refuses what would leave the database.
-
-    An empty chunk ends it. Raise UsageError naming the line. psql obeys DROP DATABASE and \\connect in the output of
-    `pg_dump --clean --create` and so destroyed the live database, exit 0 (measured). Quotes, comments and COPY data are
-    let through as they are; \\restrict and \\unrestrict are dropped, because we set our own.
+    psql obeys DROP DATABASE and \\connect in the output of `pg_dump --clean --create` and so destroyed the live
+    database, exit 0 (measured). COPY data are passed over; \\restrict becomes a comment, because we set our own.
     """
-    rest, number, copying, inside, statement = b"", 0, False, b"", b""
-    def check(line: bytes) -> bool:
-        nonlocal copying, inside, statement
-        if copying:
-            copying = line.rstrip(b"\r\n") != b"\\."
-            return True
-        if not inside and re.match(rb"\\(un)?restrict\b", line):
-            return False
-        code, inside = code_in(line + b"\n", inside)
-        for count, piece in enumerate(code.split(b";")):
-            copying = copying or bool(count and re.match(rb" ?COPY\b.*\bFROM stdin\b", statement, re.IGNORECASE))
-            statement = b"" if count else statement
-            # Only so much of a statement is kept: one INSERT may have a million lines.
-            if len(statement) < 1000 or re.match(rb" ?COPY\b", statement, re.IGNORECASE):
-                statement = re.sub(rb"\s+", b" ", statement + piece)
-            if b"\\" in piece or re.match(rb" ?(CREATE|DROP|ALTER) DATABASE\b", statement, re.IGNORECASE):
-                shown = printable(line[:80].decode("utf-8", "replace").strip())
+    at, words = 0, []
+    with script.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as text:
+        while token := SQL_TOKEN.search(text, at):
+            at, kind = token.end(), token.lastgroup
+            if kind == "word" and len(words) < 5000:  # one INSERT may have a million lines
+                words.append(token[0].upper())
+            elif kind == "restrict":
+                text[token.start() : token.start() + 2] = b"--"
+            elif kind == "end":
+                if words[:1] == [b"COPY"] and b" FROM STDIN" in b" ".join(words):
+                    data = COPY_DATA.match(text, at)
+                    at, kind = (data.end(), kind) if data else (at, "refused")
+                words = []
+            if kind == "refused" or (words[1:2] == [b"DATABASE"] and words[0] in (b"CREATE", b"DROP", b"ALTER")):
+                start = text.rfind(b"\n", 0, token.start()) + 1
+                shown = printable(text[start : start + 80].decode("utf-8", "replace").split("\n")[0].strip())
+                number = 1 + text[:start].count(b"\n")
                 raise UsageError(f"{name}, line {number}: {shown!r} would act outside the database being restored: "
                                  "refused. Make the dump without --create, or take that line out")  # fmt: skip
-        return True
-
-    def push(chunk: bytes) -> None:
-        nonlocal rest, number
-        *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
-        passed = []
-        for line in lines:
-            number += 1
-            if check(line):
-                passed.append(line + b"\n")
-        take(b"".join(passed))
-
-    return push
 
 
 def cut_name(name: str, suffix: str) -> str:
@@ -2324,10 +2291,13 @@ def drop_scratch_databases(server: Server) -> None:
         drop_database(server, name)
 
 
-def database_row(server: Server, name: str) -> dict[str, Any] | None:
-    """Give the facts of one database of a server, None where it is absent."""
+Live = Mapping[str, Any] | None  # what a server says of a database; None where it is absent
+
+
+def database_row(server: Server, name: str) -> Live:
+    """Ask for one database of a server."""
     found = ask(server, f"""SELECT json_build_object(
-      'oid', d.oid, 'size_bytes', pg_database_size(d.oid), 'properties', {PROPERTIES},
+      'name', d.datname, 'oid', d.oid, 'size_bytes', pg_database_size(d.oid), 'properties', {PROPERTIES},
       'connections', (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid))
       FROM pg_database d WHERE d.datname = {quote_text(name)}""")
     return json.loads(found[0][0]) if found else None
@@ -2345,18 +2315,21 @@ def pg_restore(job: Job, path: Path, options: Sequence[str], *more: Sequence[str
         pipeline([[*command, path], *more], env=job.server.env, **pipe)
 
 
-def creation_options(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str) -> str:
+def creation_options(job: Job, archive: Archive, content: str, live: Live) -> str:
     """Give the encoding and locale of a dump, or of the live database for a script, as CREATE DATABASE takes them.
 
     They stand in the CREATE DATABASE that `pg_restore --create` and `pg_dump --create` print.
     """
     text = bytearray()
     if content == "custom":
-        with contextlib.suppress(ProgramError):  # what is wrong with the dump, filling the database will tell
+        try:
             pg_restore(job, archive.path, ["--create", "--schema-only", "-f", "-"], BEGINNING, sink=text.extend)
+        except ProgramError as error:
+            if error.returncode != -signal.SIGPIPE:
+                raise
     elif live:  # without its schemas, for its tables may be locked or broken
         command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
-        pipeline([command], env={**job.server.env, "PGDATABASE": target}, sink=text.extend)
+        pipeline([command], env={**job.server.env, "PGDATABASE": live["name"]}, sink=text.extend)
     found = CREATE_DATABASE.search(text)
     options = re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
     if live and live["properties"]["tablespace"] != "pg_default":  # to name that one needs a right that owners lack
@@ -2368,33 +2341,31 @@ def creation_options(job: Job, archive: Archive, content: str, live: Mapping[str
 LIST_SETTINGS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 
 
-def setting_statement(database: str, entry: Mapping[str, Any]) -> str:
-    """Write the statement that makes a setting of a database, or of a role in it."""
-    value = quote_text(entry["value"])
-    if entry["name"] in LIST_SETTINGS:
-        value = ", ".join(map(quote_text, next(csv.reader([entry["value"]], skipinitialspace=True), []))) or "''"
-    target = f"ROLE {quote_name(entry['role'])} IN DATABASE {database}" if entry["role"] else f"DATABASE {database}"
-    return f"ALTER {target} SET {'.'.join(map(quote_name, entry['name'].split('.')))} TO {value}"
-
-
-def property_statements(name: str, properties: Mapping[str, Any]) -> list[str]:
-    """Write the statements that give a database the owner, rights, limits, comment and settings of another."""
-    database, owner = quote_name(name), quote_name(properties["owner"])
-    statements = [f"ALTER DATABASE {database} OWNER TO {owner}",
-                  f"ALTER DATABASE {database} CONNECTION LIMIT {int(properties['connection_limit'])}"]  # fmt: skip
+def property_statements(name: str, properties: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the statements that give a database the owner, rights, limits, comment and settings of another."""
+    database, owner = f"DATABASE {quote_name(name)}", quote_name(properties["owner"])
+    yield f"ALTER {database} OWNER TO {owner}"
+    yield f"ALTER {database} CONNECTION LIMIT {int(properties['connection_limit'])}"
     if properties.get("acl") is not None:
-        statements.append(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC, {owner}")
+        yield f"REVOKE ALL ON {database} FROM PUBLIC, {owner}"
     for entry in properties.get("acl") or ():
-        to = quote_name(entry["grantee"]) if entry["grantee"] else "PUBLIC"
+        grantee = quote_name(entry["grantee"]) if entry["grantee"] else "PUBLIC"
         option = " WITH GRANT OPTION" if entry["grantable"] else ""
-        statements.append(f"GRANT {re.sub('[^A-Z]', '', entry['privilege'])} ON DATABASE {database} TO {to}{option}")
+        yield f"GRANT {re.sub('[^A-Z]', '', entry['privilege'])} ON {database} TO {grantee}{option}"
     if properties.get("comment") and not properties["comment"].startswith(KEPT_MARK):
-        statements.append(f"COMMENT ON DATABASE {database} IS {quote_text(properties['comment'])}")
-    return statements + [setting_statement(database, entry) for entry in properties["settings"]]
+        yield f"COMMENT ON {database} IS {quote_text(properties['comment'])}"
+    for entry in properties["settings"]:
+        values = [entry["value"]]
+        if entry["name"] in LIST_SETTINGS:
+            parts = re.findall(r'"((?:[^"]|"")*)"|([^,\s]+)', entry["value"])
+            values = [(quoted or plain).replace('""', '"') for quoted, plain in parts] or [""]
+        setting, value = ".".join(map(quote_name, entry["name"].split("."))), ", ".join(map(quote_text, values))
+        role = f"ROLE {quote_name(entry['role'])} IN " if entry["role"] else ""
+        yield f"ALTER {role}{database} SET {setting} TO {value}"
 
 
 def load_dump(job: Job, archive: Archive, scratch: str, *flags: str) -> None:
-    """Fill a scratch database from a pg_dump archive: unpacked and by every core where the disk allows, else streamed."""
+    """Fill a scratch database from a pg_dump archive: unpacked, by every core, where the disk allows, else streamed."""
     path, raw_bytes = archive.path, archive.facts.get("raw_bytes") or 0
     whole = job.work / "unpacked.dump"
     if unpack_stage(path, job.settings) and raw_bytes and shutil.disk_usage(job.work).free > raw_bytes + 64 * MIB:
@@ -2409,34 +2380,29 @@ def load_dump(job: Job, archive: Archive, scratch: str, *flags: str) -> None:
 
 
 def load_script(job: Job, path: Path, scratch: str) -> None:
-    """Fill a scratch database from a SQL script: guarded on its way into a private file, then run.
+    """Fill a scratch database from a SQL script: unpacked into a private file, guarded, then run.
 
     \\restrict, which came with the fix of CVE-2025-8714, lets psql obey no backslash command at all.
     """
-    psql, guarded = job.program("psql"), job.work / "guarded.sql"
+    psql, script = job.program("psql"), job.work / "script.sql"
+    with script.open("xb") as stream:
+        read_sql(path, job.settings, stream.write)
+    guard_script(script, path.name)
+    command = [psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", scratch]
     major, minor = program_version(psql)
-    with guarded.open("xb") as stream:
-        if minor >= {14: 19, 15: 14, 16: 10, 17: 6}.get(major, 0):
-            stream.write(f"\\restrict {secrets.token_hex(16)}\n".encode())
-        guard = sql_guard(path.name, stream.write)
-        read_sql(path, job.settings, guard)
-        guard(b"")
-    command = [psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", scratch, "-f", guarded]
-    pipeline([command], env=job.server.env, keep_fds=job.lock, limit=job.settings.restore_seconds)
-    guarded.unlink()
+    if minor >= {14: 19, 15: 14, 16: 10, 17: 6}.get(major, 0):
+        command += ["-c", f"\\restrict {secrets.token_hex(16)}"]
+    pipeline([[*command, "-f", script]], env=job.server.env, keep_fds=job.lock, limit=job.settings.restore_seconds)
+    script.unlink()
 
 
-def restore_failure(
-    error: ProgramError, job: Job, archive: Archive, scratch: str, live: Mapping[str, Any] | None
-) -> BackupError:
+def restore_failure(error: ProgramError, job: Job, archive: Archive, scratch: str, live: Live) -> BackupError:
     """Turn a failed load into one line: what failed, that live data is untouched, and the next step."""
-    full = ""
+    told = f"restoring into {scratch} on PostgreSQL {job.server.facts['major']} failed; the live data is untouched."
     if "No space left" in error.stderr:
-        full = f" The dump is {human_size(archive.facts.get('raw_bytes') or 0)} unpacked"
-        full += f", the live database is {human_size(live['size_bytes'])}." if live else "."
-    where = f"{scratch} on PostgreSQL {job.server.facts['major']}"
-    why = postgres_failure(error, job.server.connection)
-    return BackupError(f"restoring into {where} failed; the live data is untouched.{full} {why}")
+        told += f" The dump is {human_size(archive.facts.get('raw_bytes') or 0)} unpacked"
+        told += f", the live database is {human_size(live['size_bytes'])}." if live else "."
+    return BackupError(f"{told} {postgres_failure(error, job.server.connection)}")
 
 
 def kept_comment(kept: str, target: str, job: Job, comment: str | None, **more: Any) -> str:
@@ -2445,7 +2411,7 @@ def kept_comment(kept: str, target: str, job: Job, comment: str | None, **more: 
     return f"COMMENT ON DATABASE {quote_name(kept)} IS {quote_text(KEPT_MARK + json.dumps(mark))}"
 
 
-def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] | None, *more: str) -> str:
+def swap_database(job: Job, scratch: str, target: str, live: Live, *more: str) -> str:
     """Put the scratch database in the place of the live one: both renames in one transaction.
 
     A second session ends the other sessions by the database's oid while the first waits for them (up to 5 s a try, as
@@ -2510,12 +2476,10 @@ class Scratch(NamedTuple):
     in_use: contextlib.ExitStack  # the session that marks it as somebody's work
 
 
-@dataclass(frozen=True)
 class Database:
     """The application's PostgreSQL database, as a pg_dump custom archive."""
 
-    kind: str = "database"
-    suffix: str = ".dump"
+    kind, suffix = "database", ".dump"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Stream pg_dump through the compressor and the seal; nothing but their bytes reaches the disk."""
@@ -2553,15 +2517,13 @@ class Database:
         read_through(path, settings, [max(programs, key=program_version), "-f", "/dev/null"])
         return "read by pg_restore to the end"
 
-    def build(
-        self, job: Job, archive: Archive, live: Mapping[str, Any] | None, target: str, undo: contextlib.ExitStack,
-        drill: bool = False,
-    ) -> Scratch:  # fmt: skip
+    def build(self, job: Job, archive: Archive, live: Live, undo: contextlib.ExitStack, drill: bool = False) -> Scratch:
         """Restore into a scratch database, ANALYZE it and compare it with the fingerprint; `undo` drops it.
 
         A drill needs no right but CREATEDB: owners, grants and the database's properties are left out.
         """
-        content, path, server = content_of(archive.path, job.settings), archive.path, job.server
+        path, server = archive.path, job.server
+        content = content_of(path, job.settings)
         if content == "custom" and path.is_file() and not archive.sha256:
             self.inspect(path, job.settings)
         drop_scratch_databases(server)
@@ -2570,7 +2532,7 @@ class Database:
         properties = None if drill else (live or archive.facts).get("properties")
         in_use = contextlib.ExitStack()
         try:
-            options = creation_options(job, archive, content, live, target)
+            options = creation_options(job, archive, content, live)
             undo.callback(drop_database, server, scratch)  # before it is there: a signal may come while it is made
             with open_session(server) as psql:
                 psql.rows(f"CREATE DATABASE {scratch} TEMPLATE template0 {options}", 0)
@@ -2597,12 +2559,12 @@ class Database:
         One that differs from its backup is kept for a look, and DamageError says how it differs.
         """
         live = database_row(job.server, target)
-        scratch = self.build(job, archive, live, target, undo)
+        scratch = self.build(job, archive, live, undo)
         if scratch.differences and not job.accept_differences:
             scratch.in_use.close()
             kept = cut_name(target, f"_differs_{job.id.lower()}")
-            mark = kept_comment(kept, target, job, None, differs=True)
-            ask(job.server, f"BEGIN;\nALTER DATABASE {scratch.name} RENAME TO {quote_name(kept)};\n{mark};\nCOMMIT")
+            mark = kept_comment(scratch.name, target, job, None, differs=True)
+            swap_database(job, scratch.name, kept, None, mark)
             raise DamageError("what was restored is not what was backed up: nothing was replaced. "
                               f"Look at it in the database {kept}, choose another backup, or say --accept-differences\n"
                               f"{differences_text(scratch.differences)}")  # fmt: skip
@@ -2613,28 +2575,26 @@ class Database:
         return swap
 
 
-def role_statements(script: str) -> dict[str, list[str]]:
-    """Sort the statements of a `pg_dumpall --roles-only` script by the role that they make or change.
+# A statement of a `pg_dumpall --roles-only` script, and the role that it is about: in GRANT a TO b that is b. Strings
+# there double their quotes, also in E'...', so it ends at the first semicolon outside quotes.
+ROLE_STATEMENT = re.compile(
+    r"""^(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|GRANT .*? TO) ("(?:[^"]|"")*"|[^\s;"]+)"""
+    r"""(?:[^;'"]|'[^']*'|"[^"]*")*;""", re.MULTILINE
+)  # fmt: skip
 
-    A membership (GRANT a TO b) belongs to b. Strings there double their quotes, also in E'...': a statement ends at the
-    first semicolon outside quotes.
-    """
-    makes = r'(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|GRANT .*? TO) ("(?:[^"]|"")*"|[^\s;"]+)'
+
+def role_statements(script: str) -> dict[str, list[str]]:
+    """Sort the statements of a roles script by the role that they make or change."""
     found: dict[str, list[str]] = {}
-    plain = re.sub(r"^(--.*|\\(un)?restrict .*)$", "", script, flags=re.MULTILINE)
-    for statement in re.findall(r"""(?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")+;""", plain):
-        match = re.match(makes, statement.strip(), re.DOTALL)
-        if match:
-            found.setdefault(match[1], []).append(statement.strip())
+    for statement in ROLE_STATEMENT.finditer(script):
+        found.setdefault(statement[1], []).append(statement[0])
     return found
 
 
-@dataclass(frozen=True)
 class Roles:
     """The server's roles, which no dump of a database holds. Passwords only with ROLE_PASSWORDS=yes."""
 
-    kind: str = "roles"
-    suffix: str = ".sql"
+    kind, suffix = "roles", ".sql"
 
     def command(self, job: Job) -> list[str | Path]:
         """Give the pg_dumpall command line."""
@@ -2797,11 +2757,6 @@ def write_tar(
     return facts
 
 
-def inspect_tar(source: Source, path: Path, settings: Settings) -> str:
-    """Read the gzip stream to its very end and every header."""
-    return f"{check_tar(path)[0]} files read to the end"
-
-
 def is_mount_point(path: Path) -> bool:
     """Tell a mount point, a bind mount too (which os.path.ismount takes for an ordinary directory)."""
     with contextlib.suppress(OSError):
@@ -2819,13 +2774,10 @@ def note_swap(job: Job, new: Path, live: Path, before: Path, undo: contextlib.Ex
     undo.callback(finish_swap, note)
 
 
-@dataclass(frozen=True)
 class Directory:
     """A directory tree: the QR codes."""
 
-    kind: str = "qr_codes"
-    suffix: str = ".tar.gz"
-    inspect = inspect_tar
+    kind, suffix = "qr_codes", ".tar.gz"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Store the tree, names sorted."""
@@ -2833,6 +2785,10 @@ class Directory:
         if not root.is_dir():
             raise BackupError(f"QR_CODES_DIR {root} is not there: correct it, or set QR_CODES_DIR= to back up none")
         return write_tar(job, self.kind, root, tree(root), write)
+
+    def inspect(self, path: Path, settings: Settings) -> str:
+        """Read the gzip stream to its very end and every header."""
+        return f"{check_tar(path)[0]} files read to the end"
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Unpack beside the live directory; the swap is two renames that the next run can finish."""
@@ -2872,13 +2828,10 @@ def replace_file(new: Path, live: Path, restore_id: str) -> str:
     return "new" if old is None else f"replaced (before: {before.name})"
 
 
-@dataclass(frozen=True)
-class ConfigFiles:
+class ConfigFiles(Directory):
     """The configuration files, named one by one, relative to APP_DIR. Of one that is a link the content is stored."""
 
-    kind: str = "files"
-    suffix: str = ".tar.gz"
-    inspect = inspect_tar
+    kind = "files"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Store the listed files and the directories above them."""
@@ -2994,9 +2947,8 @@ def find_table(server: Server, dbname: str, name: str) -> tuple[str, str, list[l
     found = ask(server, f"""SELECT c.oid, format('%I.%I', nspname, relname), format('%I', relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace, (VALUES ({quote_text(name)})) given (name)
       WHERE relkind IN ('r', 'p', 'm') AND (
-        name IN (format('%I.%I', nspname, relname), nspname || '.' || relname)
-        OR lower(name) = nspname || '.' || relname
-        OR pg_table_is_visible(c.oid) AND relname IN (name, lower(name)))
+        name = format('%I.%I', nspname, relname) OR nspname || '.' || relname IN (name, lower(name))
+        OR pg_table_is_visible(c.oid) AND (name = format('%I', relname) OR relname IN (name, lower(name))))
       ORDER BY relname <> name LIMIT 1""", dbname)
     if not found:
         raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
@@ -3068,38 +3020,9 @@ def refusal_to_delete(sets: Sequence[BackupSet], policy: Settings, now: datetime
     if now - newest.moment > STALE:
         age = human_age((now - newest.moment).total_seconds())
         return f"backups have stopped: the newest complete set is {age} old ({newest.id})"
-    for a in [a for s in sets for a in s.archives.values() if a.shrunk]:
-        return f"{a.path.name} shrank ({a.shrunk}): is that right? Then: status --accept {a.id}"
-    return ""
-
-
-def reasons_to_keep(
-    sets: Sequence[BackupSet], policy: Settings, now: datetime.datetime
-) -> Iterator[tuple[BackupSet, str]]:
-    """Yield the sets that stay, each with a reason; where several hold, the first one is told."""
-    def younger(backup_set: BackupSet, days: int) -> bool:
-        return now - backup_set.moment <= datetime.timedelta(days=days)
-
-    for s in sets:
-        if s.unreadable:
-            yield s, "has a sidecar that cannot be read: never deleted, look at it"
-        elif any(archive.forged for archive in s.archives.values()):
-            yield s, "not signed, or wrongly: never deleted, look at it"
-        elif younger(s, policy.daily_retention):
-            yield s, f"within {policy.daily_retention} days"
-    least, complete = max(1, policy.min_keep), [s for s in sets if not s.lacks(policy.kinds)]
-    drilled = [s for s in complete if s.drill]
-    verified = [s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)]
-    yield from ((s, "the newest that a drill restored") for s in drilled[:1])
-    yield from ((s, "the newest that was verified") for s in verified[:1])
-    yield from ((s, f"one of the newest {least} complete sets") for s in complete[:least])
-    for kind in KINDS:
-        holding = [s for s in sets if kind in s.good]
-        yield from ((s, f"one of the newest {least} with {kind}") for s in holding[:least])
-        for period, days, pattern in (("week", policy.weekly_retention, "%G-W%V"),
-                                      ("month", policy.monthly_retention, "%Y-%m")):  # fmt: skip
-            newest = {s.moment.strftime(pattern): s for s in reversed(holding)}
-            yield from ((s, f"newest of {period} {name}") for name, s in newest.items() if younger(s, days))
+    shrunk = [f"{archive.path.name} shrank ({archive.shrunk}): is that right? Then: status --accept {archive.id}"
+              for backup_set in sets for archive in backup_set.archives.values() if archive.shrunk]  # fmt: skip
+    return shrunk[0] if shrunk else ""
 
 
 def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.datetime) -> Plan:
@@ -3109,14 +3032,31 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
     holds what it lacks: every set of `daily_retention` days, the newest of each ISO week within `weekly_retention`, of
     each month within `monthly_retention`, and the newest `min_keep`. A set stays if it stays for any kind.
     """
-    reasons: dict[str, str] = {}
-    for backup_set, reason in reasons_to_keep(sets, policy, now):
-        reasons.setdefault(backup_set.id, reason)
-    refusal = refusal_to_delete(sets, policy, now)
-    otherwise = "kept, because nothing is deleted now" if refusal else ""
-    verdicts = []
+    def within(these: Iterable[BackupSet], days: int) -> list[BackupSet]:
+        return [s for s in these if now - s.moment <= datetime.timedelta(days=days)]
+
+    least, complete = max(1, policy.min_keep), [s for s in sets if not s.lacks(policy.kinds)]
+    forged = [s for s in sets if any(archive.forged for archive in s.archives.values())]
+    verified = [s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)]
+    rules = [  # where several keep a set, the first is told
+        ([s for s in sets if s.unreadable], "has a sidecar that cannot be read: never deleted, look at it"),
+        (forged, "not signed, or wrongly: never deleted, look at it"),
+        (within(sets, policy.daily_retention), f"within {policy.daily_retention} days"),
+        ([s for s in complete if s.drill][:1], "the newest that a drill restored"),
+        (verified[:1], "the newest that was verified"),
+        (complete[:least], f"one of the newest {least} complete sets"),
+    ]
+    periods = (("week", policy.weekly_retention, "%G-W%V"), ("month", policy.monthly_retention, "%Y-%m"))
+    for kind in KINDS:
+        holding = [s for s in sets if kind in s.good]
+        rules.append((holding[:least], f"one of the newest {least} with {kind}"))
+        for period, days, pattern in periods:
+            newest = {s.moment.strftime(pattern): s for s in reversed(holding)}
+            rules += [(within([s], days), f"newest of {period} {name}") for name, s in newest.items()]
+    reasons = {s.id: reason for these, reason in reversed(rules) for s in these}
+    refusal, verdicts = refusal_to_delete(sets, policy, now), []
     for backup_set in sets:
-        reason = reasons.get(backup_set.id, otherwise)
+        reason = reasons.get(backup_set.id, "kept, because nothing is deleted now" if refusal else "")
         verdicts.append(Verdict(backup_set, bool(reason), reason or "old, and newer ones stand for its week and month"))
     return Plan(verdicts, refusal)
 
@@ -4673,7 +4613,7 @@ def restore_tables(settings: Settings, args: argparse.Namespace, job: Job, archi
         raise UsageError(f"there is no database {printable(target)} to bring tables into: restore it whole, without --table")
     schema = f"restored_{(archive.id or job.id).lower()}"
     with contextlib.ExitStack() as scratch_stack, contextlib.ExitStack() as made, explained(job.server.connection):
-        scratch = Database().build(job, archive, live, target, scratch_stack)
+        scratch = Database().build(job, archive, live, scratch_stack)
         if scratch.differences and not job.accept_differences:
             raise DamageError(f"the backup does not restore as it was: --accept-differences goes on\n{differences_text(scratch.differences)}")
         names = [copy_table(job, scratch.name, target, schema, table, made) for table in args.table]
@@ -4776,7 +4716,7 @@ def check_pictures(path: Path, wanted: Sequence[str], report: Report) -> str:
 def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tuple[str, list[str]]:
     """Restore a database into a scratch one and compare; give what was proven and the paths of QR codes that it names."""
     report, query = job.report, job.settings.qr_codes_query
-    scratch = Database().build(job, archive, None, "", undo, drill=True)
+    scratch = Database().build(job, archive, None, undo, drill=True)
     if scratch.differences:
         report.problem(f"{archive.path.name} does not restore as it was backed up: {len(scratch.differences)} differences", DAMAGE)
         for line in differences_text(scratch.differences).split("\n"):
