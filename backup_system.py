@@ -2004,7 +2004,7 @@ TABLE_NAMES = f"SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {
 DATABASE_FACTS = f"""SELECT json_build_object(
   'major', current_setting('server_version_num')::int / 10000, 'server_version', current_setting('server_version'),
   'in_recovery', pg_is_in_recovery(), 'database', current_database(),
-  'user', current_user, 'superuser', r.rolsuper, 'createdb', r.rolcreatedb, 'bypass_rls', r.rolbypassrls,
+  'user', current_user, 'superuser', r.rolsuper, 'bypass_rls', r.rolbypassrls,
   'size_bytes', pg_database_size(d.oid), 'encoding', pg_encoding_to_char(d.encoding), 'locale', {LOCALE},
   'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{{}}') FROM pg_extension),
   'properties', {PROPERTIES},
