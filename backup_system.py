@@ -42,6 +42,7 @@ import io
 import json
 import logging
 import logging.handlers
+import mmap
 import os
 import pwd
 import re
@@ -1874,36 +1875,41 @@ def proof_text(facts: Mapping[str, Any]) -> str:
 # ==== 8. Sources ======================================================================================================
 
 # The properties of a database that no dump restored under another name carries over. `d` is its row of pg_database.
-PROPERTIES = """json_build_object('owner', pg_get_userbyid(d.datdba), 'connection_limit', d.datconnlimit,
+PROPERTIES = """json_build_object(
+  'owner', pg_get_userbyid(d.datdba),
+  'connection_limit', d.datconnlimit,
   'comment', shobj_description(d.oid, 'pg_database'),
   'tablespace', (SELECT spcname FROM pg_tablespace WHERE oid = d.dattablespace),
-  'acl', CASE WHEN d.datacl IS NOT NULL THEN (SELECT coalesce(json_agg(json_build_object('grantee', CASE WHEN grantee <> 0
-    THEN pg_get_userbyid(grantee) END, 'privilege', privilege_type, 'grantable', is_grantable)), '[]') FROM aclexplode(d.datacl)) END,
-  'settings', (SELECT coalesce(json_agg(json_build_object('role', CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END,
-    'name', split_part(item, '=', 1), 'value', substr(item, strpos(item, '=') + 1))), '[]')
+  'acl', CASE WHEN d.datacl IS NOT NULL THEN (
+    SELECT coalesce(json_agg(json_build_object('grantee', CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END,
+      'privilege', privilege_type, 'grantable', is_grantable)), '[]') FROM aclexplode(d.datacl)) END,
+  'settings', (
+    SELECT coalesce(json_agg(json_build_object('role', CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END,
+      'name', split_part(item, '=', 1), 'value', substr(item, strpos(item, '=') + 1))), '[]')
     FROM pg_db_role_setting, unnest(setconfig) item WHERE setdatabase = d.oid))"""
 # to_jsonb(d) because the columns of a locale differ by major (ICU came with 15, datlocale with 17).
 LOCALE = """json_build_object('provider', coalesce(to_jsonb(d)->>'datlocprovider', 'c'), 'collate', d.datcollate,
   'ctype', d.datctype, 'locale', coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale'),
   'rules', to_jsonb(d)->>'daticurules', 'version', to_jsonb(d)->>'datcollversion')"""
-DATABASE_FACTS = f"""SELECT json_build_object('major', current_setting('server_version_num')::int / 10000,
-  'server_version', current_setting('server_version'), 'in_recovery', pg_is_in_recovery(), 'database', current_database(),
-  'user', current_user, 'superuser', r.rolsuper, 'createdb', r.rolcreatedb, 'bypass_rls', r.rolbypassrls,
+TABLE_NAMES = f"SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES}"
+DATABASE_FACTS = f"""SELECT json_build_object(
+  'major', current_setting('server_version_num')::int / 10000, 'server_version', current_setting('server_version'),
+  'in_recovery', pg_is_in_recovery(), 'database', current_database(),
+  'user', current_user, 'superuser', r.rolsuper, 'bypass_rls', r.rolbypassrls,
   'size_bytes', pg_database_size(d.oid), 'encoding', pg_encoding_to_char(d.encoding), 'locale', {LOCALE},
   'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{{}}') FROM pg_extension),
   'properties', {PROPERTIES},
   'tables', (SELECT count(*) {OWN_TABLES} AND c.relkind IN ('r', 'p')),
-  'unreadable_tables', (SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES} AND c.relkind IN ('r', 'p', 'm', 'S')
-    AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END),
-  'foreign_tables', (SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES} AND c.relkind = 'f'),
-  'row_security', (SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES} AND c.relrowsecurity)
+  'unreadable_tables', ({TABLE_NAMES} AND c.relkind IN ('r', 'p', 'm', 'S') AND NOT CASE c.relkind
+    WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END),
+  'foreign_tables', ({TABLE_NAMES} AND c.relkind = 'f'),
+  'row_security', ({TABLE_NAMES} AND c.relrowsecurity)
 ) FROM pg_database d, pg_roles r WHERE d.datname = current_database() AND r.rolname = current_user"""
 SCRATCH = r"^arrivapp_scratch_\d{8}t\d{6}z_[0-9a-f]{6}$"
-KEPT_MARK = "arrivapp-backup kept "  # begins the comment of a database that a restore has put aside, or would not put in place
+KEPT_MARK = "arrivapp-backup kept "  # begins the comment of a database that a restore has put or left aside
 DUMP_TRIES = 3  # where a lock or a standby's recovery stood in the way
-PASSING_DUMP_FAILURE = "(lock|statement) timeout|conflict with recovery|snapshot"  # pg_dump waits for locks by statement_timeout
-SQL_TRAILERS = {b"-- PostgreSQL database dump": b"-- PostgreSQL database dump complete",
-                b"-- PostgreSQL database cluster dump": b"-- PostgreSQL database cluster dump complete"}  # fmt: skip
+LOCK_FAILURE = "(lock|statement) timeout"  # pg_dump waits for locks by statement_timeout
+PASSING_DUMP_FAILURE = f"{LOCK_FAILURE}|conflict with recovery|snapshot"
 
 
 @dataclass(frozen=True)
@@ -1952,26 +1958,34 @@ class Source(Protocol):
 
 
 def open_session(server: Server, dbname: str = "") -> contextlib.AbstractContextManager[Psql]:
-    """Open psql on a server, in the database given or the connection's own."""
+    """Open psql on a server, in the database given or the connection's own. It raises ProgramError as psql gave it."""
     return session(server.psql, {**server.env, **({"PGDATABASE": dbname} if dbname else {})})
+
+
+def ask(server: Server, sql: str, dbname: str = "", seconds: float = 60) -> list[list[str]]:
+    """Run SQL in a session of its own and give the rows. Raise BackupError in one line."""
+    with explained(server.connection), open_session(server, dbname) as psql:
+        return psql.rows(sql, seconds)
 
 
 def ask_server(connection: Connection, settings: Settings, work: Path) -> Server:
     """Log in and learn what we must know of a server and database. Raise ProgramError as psql gave it."""
-    env = settings.env
-    if not any((connection.dbname, env.get("PGDATABASE"), env.get("PGSERVICE"))):
-        raise UsageError("no database is configured: set DB_NAME (or DATABASE_URL) in .env.backup, see .env.backup.example")
-    if re.search("[\n\r]", "".join([connection.dbname, connection.user, env.get("PGDATABASE", ""), env.get("PGUSER", "")])):
-        raise UsageError("a database or user name with a line break cannot be backed up (pg_dumpall fails on it): rename it")
+    env = postgres_environment(connection, settings.env, work)
+    if not (env.get("PGDATABASE") or env.get("PGSERVICE")):
+        raise UsageError("no database is configured: set DB_NAME (or DATABASE_URL) in .env.backup, "
+                         "see .env.backup.example")  # fmt: skip
+    if re.search("[\n\r]", env.get("PGDATABASE", "") + env.get("PGUSER", "")):
+        raise UsageError("a database or user name with a line break cannot be backed up (pg_dumpall fails on it): "
+                         "rename it")  # fmt: skip
     programs = postgres_programs("psql", settings)
     if not programs:
         raise BackupError(f"psql is not installed, and the backup of {connection} needs it: {install_advice(15)}")
-    server_env = postgres_environment(connection, env, work)
-    with session(programs[0], server_env) as psql:
+    with session(programs[0], env) as psql:
         facts = json.loads(psql.value(DATABASE_FACTS))
     if connection.dbname and facts["database"] != connection.dbname:
-        raise BackupError(f"asked for database {printable(connection.dbname)}, reached {printable(facts['database'])}: check PGSERVICE")
-    return Server(connection, server_env, programs[0], facts)
+        asked, reached = printable(connection.dbname), printable(facts["database"])
+        raise BackupError(f"asked for database {asked}, reached {reached}: check PGSERVICE")
+    return Server(connection, env, programs[0], facts)
 
 
 def find_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
@@ -1986,51 +2000,48 @@ def find_server(connection: Connection, settings: Settings, work: Path, patient:
             time.sleep(delay)
 
 
+def find_admin_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
+    """Reach a server in a database that one may stand in while others are made and renamed."""
+    try:
+        return find_server(dataclasses.replace(connection, dbname="postgres"), settings, work, patient)
+    except BackupError as error:
+        if 'database "postgres"' not in str(error):  # else it is absent, or closed to us
+            raise
+        return find_server(dataclasses.replace(connection, dbname="template1"), settings, work, patient=False)
+
+
 def compressor(settings: Settings) -> tuple[list[str], str]:
     """Choose the stage that compresses dumps, and the suffix of its files.
 
     zstd level 1 with all cores: measured on a 1.1 GB database, 11.5 s and 269 MB, against 42 s for pg_dump's own gzip.
     Its -vv says how many bytes went in.
     """
-    for suffix, name, *options in ((".zst", "zstd", "-T0", "-1", "-vv", "--no-progress"), (".gz", "pigz", "-n"), (".gz", "gzip", "-n")):
+    zstd = ("zstd", "-T0", "-1", "-vv", "--no-progress")
+    for suffix, name, *options in ((".zst", *zstd), (".gz", "pigz", "-n"), (".gz", "gzip", "-n")):
         program = settings.which(name)
         if program:
             return [program, *options, "-c"], suffix
     raise BackupError("neither zstd, pigz nor gzip is installed: apt install zstd")
 
 
-def decompressor(path: Path, settings: Settings) -> list[str]:
+def unpack_stage(path: Path, settings: Settings) -> list[list[str]]:
     """Choose the stage that unpacks a file, by its content; none for a plain one."""
     magic = first_bytes(path, 4)
     name = "zstd" if magic == b"\x28\xb5\x2f\xfd" else "gzip" if magic.startswith(b"\x1f\x8b") else ""
     program = settings.which(name) if name else ""
     if program is None:
         raise PartlyDone(f"{name} is not installed, so {path.name} cannot be unpacked: apt install {name}")
-    return [program, "-dc"] if program else []
+    return [[program, "-dc"]] if program else []
 
 
 def unpacked(path: Path, settings: Settings, *more: Sequence[str | Path], **options: Any) -> None:
     """Run a pipeline that reads the unpacked content of a file into `more`; `options` are those of `pipeline`."""
-    unpack = decompressor(path, settings)
     with path.open("rb") as stream:
-        pipeline([*([unpack] if unpack else []), *more] or [["cat"]], stdin=stream, **{"env": settings.env, **options})
+        stages = [*unpack_stage(path, settings), *more] or [["cat"]]
+        pipeline(stages, stdin=stream, **{"env": settings.env, **options})
 
 
-class Enough(Exception):
-    """Enough of a stream has been read."""
-
-
-def peek(path: Path, settings: Settings, count: int = 65536) -> bytes:
-    """Read the beginning of a file's unpacked content."""
-    head = bytearray()
-    def take(chunk: bytes) -> None:
-        head.extend(chunk)
-        if len(head) >= count:
-            raise Enough
-
-    with contextlib.suppress(Enough, ProgramError):
-        unpacked(path, settings, sink=take)
-    return bytes(head[:count])
+BEGINNING = ("head", "-c", "65536")  # a last stage; what stands before it dies of SIGPIPE
 
 
 def content_of(path: Path, settings: Settings) -> str:
@@ -2038,9 +2049,11 @@ def content_of(path: Path, settings: Settings) -> str:
 
     Raise UsageError for anything else.
     """
-    if path.is_dir() and (path / "toc.dat").is_file():
+    if (path / "toc.dat").is_file():
         return "custom"
-    head = peek(path, settings)
+    head = bytearray()
+    with contextlib.suppress(ProgramError):
+        unpacked(path, settings, BEGINNING, sink=head.extend)
     if head.startswith(b"PGDMP") or (head[257:262] == b"ustar" and head.startswith(b"toc.dat\0")):
         return "custom"
     if head[257:262] == b"ustar":
@@ -2049,23 +2062,24 @@ def content_of(path: Path, settings: Settings) -> str:
         return "roles"
     if head and b"\0" not in head:
         return "sql"
-    if not head and decompressor(path, settings):
+    if not head and unpack_stage(path, settings):
         raise DamageError(f"{path.name} is damaged: not a byte of it can be unpacked")
     raise UsageError(f"{path} is no pg_dump archive, SQL script or tar.gz, packed or not")
 
 
 def read_through(path: Path, settings: Settings, *more: Sequence[str | Path], sink: Any = None) -> None:
-    """Read a file to its very end through its decompressor and `more`. Raise DamageError where any of them complains."""
+    """Read a file to its very end through its decompressor and `more`. Raise DamageError where any complains."""
     try:
         unpacked(path, settings, *more, sink=sink, stall=settings.stall_seconds if sink else 0)
     except ProgramError as error:
         if "unsupported version" in error.stderr:
-            raise PartlyDone(f"{path.name} was made by a newer pg_dump than the newest pg_restore here: {error}") from None
+            newer = "was made by a newer pg_dump than the newest pg_restore here"
+            raise PartlyDone(f"{path.name} {newer}: {error}") from None
         raise DamageError(f"{path.name} is damaged: {error}") from None
 
 
 def read_sql(path: Path, settings: Settings, take: Callable[[bytes], object] | None = None) -> None:
-    """Read a SQL script to its end, handing its chunks on. Raise DamageError where pg_dump began it and did not end it."""
+    """Read a SQL script to its end, handing its chunks on. Raise DamageError where pg_dump began and did not end it."""
     head, tail = b"", b""
     def sink(chunk: bytes) -> None:
         nonlocal head, tail
@@ -2074,273 +2088,241 @@ def read_sql(path: Path, settings: Settings, take: Callable[[bytes], object] | N
             take(chunk)
 
     read_through(path, settings, sink=sink)
-    for begin, end in SQL_TRAILERS.items():
-        if begin + b"\n" in head and end not in tail:
-            raise DamageError(f"{path.name} is damaged: the SQL script breaks off before its end")
+    begun = re.search(rb"(-- PostgreSQL database (?:cluster )?dump)\n", head)
+    if begun and begun[1] + b" complete" not in tail:
+        raise DamageError(f"{path.name} is damaged: the SQL script breaks off before its end")
+
+
+LOCK_HOLDERS = """SELECT DISTINCT 'pid ' || a.pid || ' (' || coalesce(a.usename, '?') || '): ' || left(a.query, 100)
+  FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+  WHERE l.granted AND l.locktype = 'relation' AND a.pid <> pg_backend_pid() AND a.datname = current_database()
+    AND l.mode LIKE '%ExclusiveLock' AND l.mode <> 'RowExclusiveLock'"""
 
 
 def dump_failure(error: ProgramError, server: Server) -> BackupError:
     """Turn a failed dump into one line, with who holds the lock where one stood in the way."""
-    failure = postgres_failure(error, server.connection)
-    if not re.search("(lock|statement) timeout", error.stderr):
+    failure, found = postgres_failure(error, server.connection), ""
+    if not re.search(LOCK_FAILURE, error.stderr):
         return failure
-    holders = """SELECT DISTINCT 'pid ' || a.pid || ' (' || coalesce(a.usename, '?') || '): ' || left(a.query, 100)
-      FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.locktype = 'relation' AND a.pid <> pg_backend_pid()
-      AND a.datname = current_database() AND l.mode LIKE '%ExclusiveLock' AND l.mode <> 'RowExclusiveLock'"""
-    found = ""
-    with contextlib.suppress(BackupError), open_session(server) as psql:
-        found = "; ".join(printable(row[0]) for row in psql.rows(holders, 10))
-    return BackupError(f"{failure}. The lock is held by {found or 'a session that is gone'}: let it end, or pg_terminate_backend(pid)")
+    with contextlib.suppress(BackupError):
+        found = "; ".join(printable(row[0]) for row in ask(server, LOCK_HOLDERS, seconds=10))
+    holder = found or "a session that is gone"
+    return BackupError(f"{failure}. The lock is held by {holder}: let it end, or pg_terminate_backend(pid)")
 
 
-# What opens a quote or a comment of SQL, and how each ends. Words are tokens, so that no $ or E inside one opens anything.
-SQL_TOKEN = re.compile(rb"""(?P<open>/\*|[eE]'|'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<remark>--[^\n]*)|[A-Za-z_\x80-\xff][\w$\x80-\xff]*""")
-SQL_END = {b"'": rb"[^']*'", b"e'": rb"(?:\\.|''|[^'\\])*'", b'"': rb'[^"]*"', b"/*": rb".*?(?:/\*|\*/)"}
+# What a SQL script is made of: comments and quotes, which are passed over, words, ends of statements, what psql obeys.
+# A quote or a comment that does not end is refused, and so is a comment in a comment.
+SQL_TOKEN = re.compile(
+    rb"""(?P<passed>--[^\r\n]*|/\*(?:(?!/\*|\*/).)*\*/|'[^']*'|"[^"]*"|[eE]'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"""
+    rb"""|(?P<tag>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$).*?(?P=tag))"""
+    rb"""|(?P<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*|[^\s;'"\\$/A-Za-z_\x80-\xff-]+|[$/-](?!\*))"""
+    rb"""|(?P<end>;)|(?P<restrict>^\\(?:un)?restrict\b[^\r\n]*)|(?P<refused>[\\'"]|/\*)""",
+    re.DOTALL | re.MULTILINE,
+)
+COPY_DATA = re.compile(rb"[ \t\r]*(?:\n.*?)??\n\\\.\r?$", re.DOTALL | re.MULTILINE)
 
 
-def code_in(line: bytes, inside: bytes) -> tuple[bytes, bytes]:
-    """Give what of a line of SQL stands outside quotes and comments, and what is open at its end (`inside`: at its start)."""
-    code, at = b"", 0
-    while at < len(line):
-        if inside:
-            pattern = SQL_END.get(inside[:2] if inside.startswith(b"/*") else inside) or rb".*?" + re.escape(inside)
-            found = re.compile(pattern, re.DOTALL).match(line, at)
-            if found and inside.startswith(b"/*"):  # comments nest
-                inside = inside + b"/*" if found[0].endswith(b"/*") else inside[2:]
-            elif found:
-                inside = b""
-        elif (found := SQL_TOKEN.search(line, at)) and found.lastgroup:
-            code += line[at : found.start()] + b" "
-            inside = (found["open"] or b"").replace(b"E'", b"e'")
-        else:
-            code += line[at : found.end() if found else len(line)]
-        at = found.end() if found else len(line)
-    return code, inside
+def guard_script(script: Path, name: str) -> None:
+    """Refuse a foreign SQL script that would leave the scratch database. Raise UsageError naming the line.
 
-
-def sql_guard(name: str, take: Callable[[bytes], object]) -> Callable[[bytes], None]:
-    """Give a taker of chunks of a foreign SQL script that hands on whole lines and refuses what would leave the scratch
-    database. An empty chunk ends it. Raise UsageError naming the line.
-
-    psql obeys DROP DATABASE and \\connect in `pg_dump --clean --create` output and so destroyed the live database, exit 0
-    (measured). Quotes, comments and COPY data are let through as they are; \\restrict and \\unrestrict are dropped, because
-    we set our own.
+    psql obeys DROP DATABASE and \\connect in the output of `pg_dump --clean --create` and so destroyed the live
+    database, exit 0 (measured). COPY data are passed over; \\restrict becomes a comment, because we set our own.
     """
-    rest, number, copying, inside, statement = b"", 0, False, b"", b""
-    def check(line: bytes) -> bool:
-        nonlocal copying, inside, statement
-        if copying:
-            copying = line.rstrip(b"\r\n") != b"\\."
-            return True
-        if not inside and re.match(rb"\\(un)?restrict\b", line):
-            return False
-        code, inside = code_in(line + b"\n", inside)
-        for count, piece in enumerate(code.split(b";")):
-            copying = copying or bool(count and re.match(rb" ?COPY\b.*\bFROM stdin\b", statement, re.IGNORECASE))
-            statement = b"" if count else statement
-            if len(statement) < 1000 or re.match(rb" ?COPY\b", statement, re.IGNORECASE):  # one INSERT may have a million lines
-                statement = re.sub(rb"\s+", b" ", statement + piece)
-            if b"\\" in piece or re.match(rb" ?(CREATE|DROP|ALTER) DATABASE\b", statement, re.IGNORECASE):
-                shown = printable(line[:80].decode("utf-8", "replace").strip())
-                raise UsageError(f"{name}, line {number}: {shown!r} would act outside the database being restored: refused. "
-                                 "Make the dump without --create, or take that line out")  # fmt: skip
-        return True
-
-    def push(chunk: bytes) -> None:
-        nonlocal rest, number
-        *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
-        passed = []
-        for line in lines:
-            number += 1
-            if check(line):
-                passed.append(line + b"\n")
-        take(b"".join(passed))
-
-    return push
+    at, words = 0, []
+    with script.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as text:
+        while token := SQL_TOKEN.search(text, at):
+            at, kind = token.end(), token.lastgroup
+            if kind == "word" and len(words) < 5000:  # one INSERT may have a million lines
+                words.append(token[0].upper())
+            elif kind == "restrict":
+                text[token.start() : token.start() + 2] = b"--"
+            elif kind == "end":
+                if words[:1] == [b"COPY"] and b" FROM STDIN" in b" ".join(words):
+                    data = COPY_DATA.match(text, at)
+                    at, kind = (data.end(), kind) if data else (at, "refused")
+                words = []
+            if kind == "refused" or (words[1:2] == [b"DATABASE"] and words[0] in (b"CREATE", b"DROP", b"ALTER")):
+                start = text.rfind(b"\n", 0, token.start()) + 1
+                shown = printable(text[start : start + 80].decode("utf-8", "replace").split("\n")[0].strip())
+                number = 1 + text[:start].count(b"\n")
+                raise UsageError(f"{name}, line {number}: {shown!r} would act outside the database being restored: "
+                                 "refused. Make the dump without --create, or take that line out")  # fmt: skip
 
 
 def cut_name(name: str, suffix: str) -> str:
-    """Join a database name and a suffix within PostgreSQL's 63 bytes, which it would cut silently; a hash keeps it unique."""
+    """Join a database name and a suffix within 63 bytes, to which PostgreSQL cuts silently; a hash keeps it unique."""
     if len((name + suffix).encode()) <= 63:
         return name + suffix
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    room = 63 - len(f"_{digest}{suffix}".encode())
-    return f"{name.encode()[:room].decode('utf-8', 'ignore')}_{digest}{suffix}"
+    suffix = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}{suffix}"
+    return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
 
 
-def find_admin_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
-    """Reach a server in a database that one may stand in while others are made and renamed."""
-    try:
-        return find_server(dataclasses.replace(connection, dbname="postgres"), settings, work, patient)
-    except BackupError as error:
-        if not re.search(r'database "postgres" does not exist|permission denied for database|no pg_hba.conf entry', str(error)):
-            raise
-        return find_server(dataclasses.replace(connection, dbname="template1"), settings, work, patient=False)
+DROP_SUBSCRIPTIONS = """SELECT format('ALTER SUBSCRIPTION %1$I DISABLE;
+    ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I', subname)
+  FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"""
 
 
 def drop_database(server: Server, name: str) -> None:
-    """Drop a scratch database if it is there; its subscriptions first, without which DROP DATABASE refuses even by force."""
-    cut_loose = "".join(f"ALTER SUBSCRIPTION %1$I {step}; " for step in ("DISABLE", "SET (slot_name = NONE)")) + "DROP SUBSCRIPTION %1$I"
-    sql = f"SELECT format({quote_text(cut_loose)}, subname) FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"
+    """Drop a scratch database if it is there; its subscriptions first, or DROP DATABASE refuses even by force."""
     with contextlib.suppress(BackupError), open_session(server, name) as psql:
-        for (statement,) in psql.rows(sql):
-            psql.value(statement)
+        for (statements,) in psql.rows(DROP_SUBSCRIPTIONS):
+            psql.rows(statements)
     try:
         with open_session(server) as psql:
-            psql.value(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)", 0)
+            psql.rows(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)", 0)
     except BackupError as error:
         log.warning("%s could not be dropped and takes room on the server: %s", name, error)
 
 
 def drop_scratch_databases(server: Server) -> None:
     """Drop the scratch databases of runs that died; one that a session uses is somebody's work."""
-    sql = f"""SELECT datname FROM pg_database d WHERE datname ~ {quote_text(SCRATCH)}
-      AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"""
-    with open_session(server) as psql:
-        leftovers = [name for (name,) in psql.rows(sql)]
-    for name in leftovers:
+    for (name,) in ask(server, f"""SELECT datname FROM pg_database d WHERE datname ~ {quote_text(SCRATCH)}
+                                   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"""):
         log.info("dropping %s, left by a restore that died", name)
         drop_database(server, name)
 
 
-def database_row(psql: Psql, name: str) -> dict[str, Any] | None:
-    """Give the facts of one database of a server, None where it is absent."""
-    text = psql.value(f"""SELECT json_build_object('oid', d.oid, 'size_bytes', pg_database_size(d.oid), 'properties', {PROPERTIES},
-      'connections', (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid)) FROM pg_database d WHERE d.datname = {quote_text(name)}""")
-    return json.loads(text) if text else None
+Live = Mapping[str, Any] | None  # what a server says of a database; None where it is absent
+
+
+def database_row(server: Server, name: str) -> Live:
+    """Ask for one database of a server."""
+    found = ask(server, f"""SELECT json_build_object(
+      'name', d.datname, 'oid', d.oid, 'size_bytes', pg_database_size(d.oid), 'properties', {PROPERTIES},
+      'connections', (SELECT count(*) FROM pg_stat_activity a WHERE a.datid = d.oid))
+      FROM pg_database d WHERE d.datname = {quote_text(name)}""")
+    return json.loads(found[0][0]) if found else None
 
 
 CREATE_DATABASE = re.compile(rb'\nCREATE DATABASE (?:"(?:[^"]|"")*"|\w+) WITH TEMPLATE = template0 ([^;]*);\n')
 
 
-def create_scratch(job: Job, archive: Archive, content: str, live: Mapping[str, Any] | None, target: str, undo: contextlib.ExitStack) -> str:
-    """Make the scratch database of a restore, with the encoding and locale of the dump, or of the live one for a script.
+def pg_restore(job: Job, path: Path, options: Sequence[str], *more: Sequence[str | Path], **pipe: Any) -> None:
+    """Run pg_restore on an archive: on the file itself, or on the stream that unpacks it."""
+    command, packed = [job.program("pg_restore"), *options], unpack_stage(path, job.settings)
+    if packed:
+        unpacked(path, job.settings, command, *more, env=job.server.env, **pipe)
+    else:
+        pipeline([[*command, path], *more], env=job.server.env, **pipe)
+
+
+def creation_options(job: Job, archive: Archive, content: str, live: Live) -> str:
+    """Give the encoding and locale of a dump, or of the live database for a script, as CREATE DATABASE takes them.
 
     They stand in the CREATE DATABASE that `pg_restore --create` and `pg_dump --create` print.
     """
-    output = bytearray()
-    def take(chunk: bytes) -> None:
-        output.extend(chunk)
-        if CREATE_DATABASE.search(output):
-            raise Enough
-
-    with contextlib.suppress(Enough):
-        command = [job.program("pg_restore"), "--create", "--schema-only", "-f", "-"]
-        if content == "custom" and decompressor(archive.path, job.settings):
-            unpacked(archive.path, job.settings, command, sink=take)
-        elif content == "custom":
-            pipeline([[*command, archive.path]], env=job.settings.env, sink=take)
-        elif live:  # without its schemas, for its tables may be locked or broken
-            command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
-            pipeline([command], env={**job.server.env, "PGDATABASE": target}, sink=take)
-    found = CREATE_DATABASE.search(output)
+    text = bytearray()
+    if content == "custom":
+        try:
+            pg_restore(job, archive.path, ["--create", "--schema-only", "-f", "-"], BEGINNING, sink=text.extend)
+        except ProgramError as error:
+            if error.returncode != -signal.SIGPIPE:
+                raise
+    elif live:  # without its schemas, for its tables may be locked or broken
+        command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
+        pipeline([command], env={**job.server.env, "PGDATABASE": live["name"]}, sink=text.extend)
+    found = CREATE_DATABASE.search(text)
     options = re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
     if live and live["properties"]["tablespace"] != "pg_default":  # to name that one needs a right that owners lack
         options += f" TABLESPACE {quote_name(live['properties']['tablespace'])}"
-    scratch = f"arrivapp_scratch_{job.id.lower()}_{secrets.token_hex(3)}"
-    undo.callback(drop_database, job.server, scratch)  # before it is there: a signal may come while it is made
-    with open_session(job.server) as psql:
-        psql.value(f"CREATE DATABASE {scratch} TEMPLATE template0 {options}", 0)
-    return scratch
+    return options
 
 
 # Settings whose value is a list of names: each is quoted by itself (as pg_dump's variable_is_guc_list_quote()).
 LIST_SETTINGS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 
 
-def property_statements(name: str, properties: Mapping[str, Any]) -> list[str]:
-    """Write the statements that give a database the owner, rights, limits, comment and settings of another."""
-    database = quote_name(name)
-    owner = quote_name(properties["owner"])
-    statements = [f"ALTER DATABASE {database} OWNER TO {owner}",
-                  f"ALTER DATABASE {database} CONNECTION LIMIT {int(properties['connection_limit'])}"]  # fmt: skip
+def property_statements(name: str, properties: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the statements that give a database the owner, rights, limits, comment and settings of another."""
+    database, owner = f"DATABASE {quote_name(name)}", quote_name(properties["owner"])
+    yield f"ALTER {database} OWNER TO {owner}"
+    yield f"ALTER {database} CONNECTION LIMIT {int(properties['connection_limit'])}"
     if properties.get("acl") is not None:
-        statements.append(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC, {owner}")
-        for entry in properties["acl"]:
-            to = quote_name(entry["grantee"]) if entry["grantee"] else "PUBLIC"
-            option = " WITH GRANT OPTION" if entry["grantable"] else ""
-            statements.append(f"GRANT {re.sub('[^A-Z]', '', entry['privilege'])} ON DATABASE {database} TO {to}{option}")
+        yield f"REVOKE ALL ON {database} FROM PUBLIC, {owner}"
+    for entry in properties.get("acl") or ():
+        grantee = quote_name(entry["grantee"]) if entry["grantee"] else "PUBLIC"
+        option = " WITH GRANT OPTION" if entry["grantable"] else ""
+        yield f"GRANT {re.sub('[^A-Z]', '', entry['privilege'])} ON {database} TO {grantee}{option}"
     if properties.get("comment") and not properties["comment"].startswith(KEPT_MARK):
-        statements.append(f"COMMENT ON DATABASE {database} IS {quote_text(properties['comment'])}")
+        yield f"COMMENT ON {database} IS {quote_text(properties['comment'])}"
     for entry in properties["settings"]:
-        value = quote_text(entry["value"])
+        values = [entry["value"]]
         if entry["name"] in LIST_SETTINGS:
             parts = re.findall(r'"((?:[^"]|"")*)"|([^,\s]+)', entry["value"])
-            value = ", ".join(quote_text((quoted or plain).replace('""', '"')) for quoted, plain in parts) or "''"
-        target = f"ROLE {quote_name(entry['role'])} IN DATABASE {database}" if entry["role"] else f"DATABASE {database}"
-        statements.append(f"ALTER {target} SET {'.'.join(map(quote_name, entry['name'].split('.')))} TO {value}")
-    return statements
+            values = [(quoted or plain).replace('""', '"') for quoted, plain in parts] or [""]
+        setting, value = ".".join(map(quote_name, entry["name"].split("."))), ", ".join(map(quote_text, values))
+        role = f"ROLE {quote_name(entry['role'])} IN " if entry["role"] else ""
+        yield f"ALTER {role}{database} SET {setting} TO {value}"
 
 
-def load_dump(job: Job, path: Path, raw_bytes: int, scratch: str, flags: Sequence[str]) -> None:
-    """Fill a scratch database from a pg_dump archive: unpacked and with every core where the disk allows, else streamed."""
-    options: dict[str, Any] = {"env": job.server.env, "keep_fds": job.lock, "limit": job.settings.restore_seconds}
-    command = [job.program("pg_restore"), "-w", "--exit-on-error", *flags, "-d", scratch]
-    packed = bool(decompressor(path, job.settings))
-    if packed and not (raw_bytes and shutil.disk_usage(job.work).free > raw_bytes + 64 * MIB):
-        unpacked(path, job.settings, command, **options)
-        return
+def load_dump(job: Job, archive: Archive, scratch: str, *flags: str) -> None:
+    """Fill a scratch database from a pg_dump archive: unpacked, by every core, where the disk allows, else streamed."""
+    path, raw_bytes = archive.path, archive.facts.get("raw_bytes") or 0
     whole = job.work / "unpacked.dump"
-    if packed:
-        with open(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+    if unpack_stage(path, job.settings) and raw_bytes and shutil.disk_usage(job.work).free > raw_bytes + 64 * MIB:
+        with whole.open("xb") as out:
             unpacked(path, job.settings, stdout=out, keep_fds=job.lock)
         path = whole
-    tar = first_bytes(path)[257:262] == b"ustar"  # several jobs cannot share that format
-    pipeline([[*command, *([] if tar else ["-j", str(os.cpu_count() or 1)]), path]], **options)
+    options = ["-w", "--exit-on-error", *flags, "-d", scratch]
+    if path.is_dir() or first_bytes(path, 5) == b"PGDMP":  # several jobs can share neither a stream nor a tar archive
+        options += ["-j", str(os.cpu_count() or 1)]
+    pg_restore(job, path, options, keep_fds=job.lock, limit=job.settings.restore_seconds)
     whole.unlink(missing_ok=True)
 
 
 def load_script(job: Job, path: Path, scratch: str) -> None:
-    """Fill a scratch database from a SQL script: guarded on its way into a private file, then run, restricted, where psql can.
+    """Fill a scratch database from a SQL script: unpacked into a private file, guarded, then run.
 
-    \\restrict came with the fix of CVE-2025-8714; with it psql obeys no backslash command at all.
+    \\restrict, which came with the fix of CVE-2025-8714, lets psql obey no backslash command at all.
     """
-    psql, guarded = job.program("psql"), job.work / "guarded.sql"
+    psql, script = job.program("psql"), job.work / "script.sql"
+    with script.open("xb") as stream:
+        read_sql(path, job.settings, stream.write)
+    guard_script(script, path.name)
+    command = [psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", scratch]
     major, minor = program_version(psql)
-    with open(os.open(guarded, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        if minor >= {14: 19, 15: 14, 16: 10, 17: 6}.get(major, 0):
-            stream.write(f"\\restrict {secrets.token_hex(16)}\n".encode())
-        guard = sql_guard(path.name, stream.write)
-        read_sql(path, job.settings, guard)
-        guard(b"")
-    command = [psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", scratch, "-f", guarded]
-    pipeline([command], env=job.server.env, keep_fds=job.lock, limit=job.settings.restore_seconds)
-    guarded.unlink()
+    if minor >= {14: 19, 15: 14, 16: 10, 17: 6}.get(major, 0):
+        command += ["-c", f"\\restrict {secrets.token_hex(16)}"]
+    pipeline([[*command, "-f", script]], env=job.server.env, keep_fds=job.lock, limit=job.settings.restore_seconds)
+    script.unlink()
 
 
-def restore_failure(error: ProgramError, job: Job, scratch: str, raw_bytes: int, live: Mapping[str, Any] | None) -> BackupError:
+def restore_failure(error: ProgramError, job: Job, archive: Archive, scratch: str, live: Live) -> BackupError:
     """Turn a failed load into one line: what failed, that live data is untouched, and the next step."""
-    sizes = f"{human_size(raw_bytes)} unpacked" + (f", the live database is {human_size(live['size_bytes'])}" if live else "")
-    full = f" The dump is {sizes}." if "No space left" in error.stderr else ""
-    where = f"{scratch} on PostgreSQL {job.server.facts['major']}"
-    return BackupError(f"restoring into {where} failed; the live data is untouched.{full} {postgres_failure(error, job.server.connection)}")
+    told = f"restoring into {scratch} on PostgreSQL {job.server.facts['major']} failed; the live data is untouched."
+    if "No space left" in error.stderr:
+        told += f" The dump is {human_size(archive.facts.get('raw_bytes') or 0)} unpacked"
+        told += f", the live database is {human_size(live['size_bytes'])}." if live else "."
+    return BackupError(f"{told} {postgres_failure(error, job.server.connection)}")
 
 
 def kept_comment(kept: str, target: str, job: Job, comment: str | None, **more: Any) -> str:
-    """Write the statement that marks a database as kept aside: everything that undo and cleanup need stands with the data."""
+    """Write the statement that marks a database as kept aside: all that undo and cleanup need stands with the data."""
     mark = {"name": target, "id": job.id, "time": utc_now().isoformat(timespec="seconds"), "comment": comment, **more}
     return f"COMMENT ON DATABASE {quote_name(kept)} IS {quote_text(KEPT_MARK + json.dumps(mark))}"
 
 
-def swap_database(job: Job, scratch: str, target: str, live: Mapping[str, Any] | None, *more: str) -> str:
+def swap_database(job: Job, scratch: str, target: str, live: Live, *more: str) -> str:
     """Put the scratch database in the place of the live one: both renames in one transaction.
 
     A second session ends the other sessions by the database's oid while the first waits for them (up to 5 s a try, as
-    ALTER DATABASE RENAME does). New ones wait for the lock and then find the new database: measured outage 0.2 s with six
-    clients that reconnect in a loop. Never ALLOW_CONNECTIONS false: a crash in between would lock everybody out.
+    ALTER DATABASE RENAME does). New ones wait for the lock and then find the new database: measured outage 0.2 s with
+    six clients that reconnect in a loop. Never ALLOW_CONNECTIONS false: a crash in between would lock everybody out.
     """
     kept = cut_name(target, f"_before_{job.id.lower()}")
     statements = [*more, f"ALTER DATABASE {quote_name(scratch)} RENAME TO {quote_name(target)}"]
     if live:
         statements = [f"ALTER DATABASE {quote_name(target)} RENAME TO {quote_name(kept)}", *statements,
                       kept_comment(kept, target, job, live["properties"]["comment"])]  # fmt: skip
+    # An undo's "scratch" is the kept one, into which somebody may look.
+    end_sessions = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0}"""
     for tries_left in (2, 1, 0):
         try:
             with open_session(job.server) as first, open_session(job.server) as second:
                 first.send(";\n".join(["BEGIN", *statements, "COMMIT"]))
-                while not first.ready(0.05):  # an undo's "scratch" is the kept one, into which somebody may look
-                    second.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                                f"WHERE datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0}")  # fmt: skip
+                while not first.ready(0.05):
+                    second.rows(end_sessions)
                 first.receive()
             return f"the database before is kept as {kept}" if live else "there was none before"
         except ProgramError as error:
@@ -2366,6 +2348,16 @@ def prove(job: Job, archive: Archive, scratch: str) -> tuple[dict[str, Any], lis
     return found, differences
 
 
+def require_extensions(server: Server, extensions: Iterable[str]) -> None:
+    """Raise BackupError where a server lacks extensions of a backup."""
+    there = {name for (name,) in ask(server, "SELECT name FROM pg_available_extensions")}
+    lacking = sorted(set(extensions) - there)
+    if lacking:
+        packages = f"postgresql-contrib or postgresql-{server.facts['major']}-NAME"
+        raise BackupError(f"the server lacks extensions that the backup uses: {names_shown(lacking)}. "
+                          f"Install them (often apt install {packages}), then restore again")  # fmt: skip
+
+
 class Scratch(NamedTuple):
     """A restored database beside the live one."""
 
@@ -2375,33 +2367,32 @@ class Scratch(NamedTuple):
     in_use: contextlib.ExitStack  # the session that marks it as somebody's work
 
 
-@dataclass(frozen=True)
 class Database:
     """The application's PostgreSQL database, as a pg_dump custom archive."""
 
-    kind: str = "database"
-    suffix: str = ".dump"
+    kind, suffix = "database", ".dump"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Stream pg_dump through the compressor and the seal; nothing but their bytes reaches the disk."""
-        facts, settings = job.server.facts, job.settings
-        pg_dump = job.program("pg_dump")
+        facts, settings, pg_dump = job.server.facts, job.settings, job.program("pg_dump")
         command = [pg_dump, "-Fc", "-Z0", "-w", f"--lock-wait-timeout={settings.table_lock_seconds * 1000}"]
         with fingerprint_beside(job.server.psql, job.server.env, settings, job.report.problem) as (snapshot, proof):
             try:
-                stages = [[*command, *snapshot], compressor(job.settings)[0], *seal_stage(settings)]
+                stages = [[*command, *snapshot], compressor(settings)[0], *seal_stage(settings)]
                 said = pipeline(stages, env=job.server.env, sink=write, stall=settings.stall_seconds, keep_fds=job.lock)
             except ProgramError as error:
                 raise dump_failure(error, job.server) from error
-        counted = only_counted(proof.get("tables", {}))
-        if counted:
-            log.warning("only counted, not hashed (FINGERPRINT_SECONDS, or no right to read them): %s", names_shown(counted))
         for line in re.findall(r"^pg_dump: warning: (.*)$", said, re.MULTILINE):
             (job.report.problem if "not dumped" in line else log.warning)(f"pg_dump: {line}")
-        if facts["foreign_tables"]:
-            log.warning(f"the data behind foreign tables is not in this backup: {names_shown(facts['foreign_tables'])}")
+        counted, foreign = only_counted(proof.get("tables", {})), facts["foreign_tables"]
+        if counted:
+            what = "only counted, not hashed (FINGERPRINT_SECONDS, or no right to read them)"
+            log.warning("%s: %s", what, names_shown(counted))
+        if foreign:
+            log.warning("the data behind foreign tables is not in this backup: %s", names_shown(foreign))
         raw = re.search(r"\(\s*(\d+) B =>", said)
-        copied = ("database", "server_version", "encoding", "locale", "extensions", "properties", "in_recovery", "foreign_tables")
+        copied = ("database", "server_version", "encoding", "locale", "extensions", "properties", "in_recovery",
+                  "foreign_tables")  # fmt: skip
         return {key: facts[key] for key in copied} | {
             "pg_dump_version": ".".join(map(str, program_version(pg_dump))),
             "raw_bytes": int(raw[1]) if raw else facts["size_bytes"],
@@ -2412,44 +2403,45 @@ class Database:
         """Let pg_restore read the whole archive; `--list` would pass 398 of 400 bit flips (measured)."""
         programs = postgres_programs("pg_restore", settings)
         if not programs:
-            raise PartlyDone(f"pg_restore is not installed, so only the stored bytes were checked: {install_advice(15)}")
+            advice = install_advice(15)
+            raise PartlyDone(f"pg_restore is not installed, so only the stored bytes were checked: {advice}")
         read_through(path, settings, [max(programs, key=program_version), "-f", "/dev/null"])
         return "read by pg_restore to the end"
 
-    def build(self, job: Job, archive: Archive, live: Mapping[str, Any] | None, target: str, undo: contextlib.ExitStack, drill: bool = False) -> Scratch:
+    def build(self, job: Job, archive: Archive, live: Live, undo: contextlib.ExitStack, drill: bool = False) -> Scratch:
         """Restore into a scratch database, ANALYZE it and compare it with the fingerprint; `undo` drops it.
 
         A drill needs no right but CREATEDB: owners, grants and the database's properties are left out.
         """
-        content, path, server, raw_bytes = content_of(archive.path, job.settings), archive.path, job.server, archive.facts.get("raw_bytes") or 0
+        path, server = archive.path, job.server
+        content = content_of(path, job.settings)
         if content == "custom" and path.is_file() and not archive.sha256:
             self.inspect(path, job.settings)
         drop_scratch_databases(server)
-        with open_session(server) as psql:
-            there = {name for (name,) in psql.rows("SELECT name FROM pg_available_extensions")}
-        lacking = sorted(set(archive.facts.get("extensions") or {}) - there)
-        if lacking:
-            raise BackupError(f"the server lacks extensions that the backup uses: {names_shown(lacking)}. Install them "
-                              f"(often apt install postgresql-contrib or postgresql-{server.facts['major']}-NAME), then restore again")  # fmt: skip
-        scratch = "the scratch database"
+        require_extensions(server, archive.facts.get("extensions") or {})
+        scratch = f"arrivapp_scratch_{job.id.lower()}_{secrets.token_hex(3)}"
+        properties = None if drill else (live or archive.facts).get("properties")
+        in_use = contextlib.ExitStack()
         try:
-            scratch = create_scratch(job, archive, content, live, target, undo)
-            in_use = undo.enter_context(contextlib.ExitStack())
+            options = creation_options(job, archive, content, live)
+            undo.callback(drop_database, server, scratch)  # before it is there: a signal may come while it is made
+            with open_session(server) as psql:
+                psql.rows(f"CREATE DATABASE {scratch} TEMPLATE template0 {options}", 0)
+            undo.enter_context(in_use)
             guard = in_use.enter_context(open_session(server, scratch))  # so that nobody takes it for a leftover
             log.info("restoring %s into the scratch database %s", path.name, scratch)
-            guard.value("SELECT 1")
+            guard.rows("SELECT 1")
             if content == "custom":
-                load_dump(job, path, raw_bytes, scratch, ["--no-owner", "--no-acl"] if drill else [])
+                load_dump(job, archive, scratch, *(("--no-owner", "--no-acl") if drill else ()))
             else:
                 load_script(job, path, scratch)
             guard.send("ANALYZE")  # and meanwhile the proof
             found, differences = prove(job, archive, scratch)
             guard.receive(0)
-            properties = None if drill else (live or archive.facts).get("properties")
             if properties:
-                guard.value(";\n".join(property_statements(scratch, properties)))
+                guard.rows(";\n".join(property_statements(scratch, properties)))
         except ProgramError as error:
-            raise restore_failure(error, job, scratch, raw_bytes, live) from None
+            raise restore_failure(error, job, archive, scratch, live) from None
         return Scratch(scratch, found, differences, in_use)
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
@@ -2457,17 +2449,16 @@ class Database:
 
         One that differs from its backup is kept for a look, and DamageError says how it differs.
         """
-        with open_session(job.server) as psql:
-            live = database_row(psql, target)
-        scratch = self.build(job, archive, live, target, undo)
+        live = database_row(job.server, target)
+        scratch = self.build(job, archive, live, undo)
         if scratch.differences and not job.accept_differences:
             scratch.in_use.close()
             kept = cut_name(target, f"_differs_{job.id.lower()}")
-            with explained(job.server.connection), open_session(job.server) as psql:
-                mark = kept_comment(kept, target, job, None, differs=True)
-                psql.value(f"BEGIN;\nALTER DATABASE {scratch.name} RENAME TO {quote_name(kept)};\n{mark};\nCOMMIT")
-            raise DamageError(f"what was restored is not what was backed up: nothing was replaced. Look at it in the database {kept}, choose another "
-                              f"backup, or say --accept-differences\n{differences_text(scratch.differences)}")  # fmt: skip
+            mark = kept_comment(scratch.name, target, job, None, differs=True)
+            swap_database(job, scratch.name, kept, None, mark)
+            raise DamageError("what was restored is not what was backed up: nothing was replaced. "
+                              f"Look at it in the database {kept}, choose another backup, or say --accept-differences\n"
+                              f"{differences_text(scratch.differences)}")  # fmt: skip
         def swap() -> str:
             scratch.in_use.close()
             return swap_database(job, scratch.name, target, live)
@@ -2475,33 +2466,31 @@ class Database:
         return swap
 
 
-def role_statements(script: str) -> dict[str, list[str]]:
-    """Sort the statements of a `pg_dumpall --roles-only` script by the role that they make or change.
+# A statement of a `pg_dumpall --roles-only` script, and the role that it is about: in GRANT a TO b that is b. Strings
+# there double their quotes, also in E'...', so it ends at the first semicolon outside quotes.
+ROLE_STATEMENT = re.compile(
+    r"""^(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|GRANT .*? TO) ("(?:[^"]|"")*"|[^\s;"]+)"""
+    r"""(?:[^;'"]|'[^']*'|"[^"]*")*;""", re.MULTILINE
+)  # fmt: skip
 
-    A membership (GRANT a TO b) belongs to b. Strings there double their quotes, also in E'...', so a statement ends at the
-    first semicolon outside quotes.
-    """
-    name = r'((?:"(?:[^"]|"")*")|[^\s;"]+)'
+
+def role_statements(script: str) -> dict[str, list[str]]:
+    """Sort the statements of a roles script by the role that they make or change."""
     found: dict[str, list[str]] = {}
-    plain = re.sub(r"^(--.*|\\(un)?restrict .*)$", "", script, flags=re.MULTILINE)
-    for statement in re.findall(r"""(?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")+;""", plain):
-        text = statement.strip()
-        match = re.match(rf"(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|GRANT .*? TO) {name}", text, re.DOTALL)
-        if match:
-            found.setdefault(match[1], []).append(text)
+    for statement in ROLE_STATEMENT.finditer(script):
+        found.setdefault(statement[1], []).append(statement[0])
     return found
 
 
-@dataclass(frozen=True)
 class Roles:
     """The server's roles, which no dump of a database holds. Passwords only with ROLE_PASSWORDS=yes."""
 
-    kind: str = "roles"
-    suffix: str = ".sql"
+    kind, suffix = "roles", ".sql"
 
     def command(self, job: Job) -> list[str | Path]:
         """Give the pg_dumpall command line."""
-        return [job.program("pg_dumpall"), "--roles-only", "-w", *([] if job.settings.role_passwords else ["--no-role-passwords"])]
+        passwords = [] if job.settings.role_passwords else ["--no-role-passwords"]
+        return [job.program("pg_dumpall"), "--roles-only", "-w", *passwords]
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Stream pg_dumpall through the compressor."""
@@ -2517,14 +2506,14 @@ class Roles:
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Plan to make the roles that are missing; one that is there is never altered, its differences are named."""
-        chunks: list[bytes] = []
-        read_sql(archive.path, job.settings, chunks.append)
-        stored = role_statements(b"".join(chunks).decode("utf-8", "replace"))
+        script = bytearray()
+        read_sql(archive.path, job.settings, script.extend)
+        stored = role_statements(script.decode("utf-8", "replace"))
         with explained(job.server.connection):
             present = role_statements(run(self.command(job), env=job.server.env))
         missing = [role for role in stored if role not in present]
-        for role, text in [(name, text) for name in stored if name in present for text in stored[name]]:
-            if text not in present[role]:
+        for role, text in [(role, text) for role in stored for text in stored[role]]:
+            if role in present and text not in present[role]:
                 shown = re.sub(r"PASSWORD '[^']*'", "PASSWORD '***'", text)
                 log.warning(f"role {role} is there and stays as it is; the backup would: {shown}")
         statements = [text for role in missing for text in stored[role]]
@@ -2532,69 +2521,61 @@ class Roles:
         def make() -> str:
             if not missing:
                 return "no role was missing"
-            with explained(job.server.connection), open_session(job.server) as psql:
-                psql.value("BEGIN;\n" + "\n".join(statements) + "\nCOMMIT")
+            ask(job.server, "BEGIN;\n" + "\n".join(statements) + "\nCOMMIT")
             hint = "" if archive.facts.get("passwords") else "; they have no password yet: ALTER ROLE ... PASSWORD"
             return f"made the roles {', '.join(missing)}{hint}"
 
         return make
 
 
-def add_file(tar: tarfile.TarFile, name: str, path: Path, flags: int = os.O_NOFOLLOW) -> bool:
+def add_file(tar: tarfile.TarFile, name: str, path: Path, flags: int) -> bool:
     """Store one regular file; tell whether it kept still. Raise OSError if it cannot be opened or read.
 
-    A small file that changes while it is read is read again, up to three times. A big one is stored with the length that
-    its header promised: what is missing then is zeros, and the caller names the file.
+    A small file that changes while it is read is read again, up to three times. Any other is stored as long as its
+    header promised: what is missing then is zeros, and the caller names the file.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as stream:
         def state() -> tuple[int, int]:
             facts = os.fstat(stream.fileno())
             return facts.st_size, facts.st_mtime_ns
-        def header() -> tarfile.TarInfo:
-            tar.inodes.clear()  # or a second name of the same inode would become a link
-            member = tar.gettarinfo(arcname=name, fileobj=stream)
+        def padded(count: int) -> bytes:
+            nonlocal still
+            chunk = source.read(count)
+            still = still and len(chunk) == count
+            return chunk.ljust(count, b"\0")
+
+        for _ in range(3):
+            before, member = state(), tar.gettarinfo(arcname=name, fileobj=stream)
             if member is None or not member.isreg():
                 raise OSError(errno.EINVAL, "not a regular file")
             member.mtime = int(member.mtime)
-            return member
-        def padded(count: int) -> bytes:
-            chunk = stream.read(count)
-            return chunk + bytes(count - len(chunk))
-
-        for _ in range(3):
-            before, member = state(), header()
-            if before[0] > SMALL_FILE:
-                break
+            small = member.size <= SMALL_FILE
             stream.seek(0)
-            data = stream.read(SMALL_FILE + 1)
-            if state() == before and len(data) == member.size:
-                tar.addfile(member, io.BytesIO(data))
-                return True
-        stream.seek(0)
+            source = io.BytesIO(stream.read(member.size)) if small else stream
+            still = state() == before
+            if still:
+                break
         try:
             tar.addfile(member, types.SimpleNamespace(read=padded))
         except OSError as error:  # the header is written: the archive cannot be saved
             raise BackupError(f"reading {path} failed half way: {error.strerror}") from None
-        return state() == before
+        return still and (small or state() == before)
 
 
-def tree(root: Path, below: str = "", depth: int = 1) -> Iterator[tuple[str, str]]:
-    """Yield (name relative to root, complaint or '') for a directory tree and everything in it, sorted, following no link."""
-    try:
-        entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
-    except OSError as error:
-        yield below or ".", f"cannot be read: {error.strerror}"
-        return
-    if not below:
-        yield ".", ""
-    if depth >= MAX_DEPTH:
-        yield below, f"holds more than {MAX_DEPTH} levels"
-        return
-    for entry in entries:
-        name = f"{below}/{entry.name}" if below else entry.name
-        yield name, ""
-        if entry.is_dir(follow_symlinks=False):
-            yield from tree(root, name, depth + 1)
+def tree(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield (name relative to root, complaint or '') for a tree, a directory before its content, following no link."""
+    failures: list[OSError] = []
+    yield ".", ""
+    for place, directories, files in os.walk(root, onerror=failures.append):
+        below = os.path.relpath(place, root)
+        if below.count("/") + 2 > MAX_DEPTH:
+            yield below, f"holds more than {MAX_DEPTH} levels"
+            directories.clear()
+            continue
+        directories.sort()
+        yield from ((os.path.normpath(f"{below}/{name}"), "") for name in sorted([*directories, *files]))
+    for error in failures:
+        yield os.path.relpath(error.filename, root), f"cannot be read: {error.strerror}"
 
 
 def link_inside(name: str, target: str) -> bool:
@@ -2603,10 +2584,11 @@ def link_inside(name: str, target: str) -> bool:
     return not os.path.isabs(target) and reached != ".." and not reached.startswith("../")
 
 
-NO_LOSS = ("vanished", "a socket, pipe or device", "a symbolic link out of the tree")  # named, and exit 3, but no reason to distrust the rest
+# What is named, and exit 3, but no reason to distrust the rest.
+NO_LOSS = ("vanished", "a socket, pipe or device", "a symbolic link out of the tree")
 
 
-def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any], follow: bool = False) -> None:
+def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any], follow: bool) -> None:
     """Store one name of a tree and note in the facts what came of it."""
     path = root / name
     try:
@@ -2627,27 +2609,33 @@ def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any
         else:
             raise OSError(errno.EINVAL, NO_LOSS[1])
     except OSError as error:
-        facts["skipped"][name] = NO_LOSS[0] if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        vanished = isinstance(error, FileNotFoundError)
+        facts["skipped"][name] = NO_LOSS[0] if vanished else error.strerror or str(error)
     tar.members.clear()
+    tar.inodes.clear()
 
 
-def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]], write: Callable[[bytes], object], follow: bool) -> dict[str, Any]:
-    """Write a deterministic .tar.gz of (name, complaint) pairs: no wall clock in it, memory that does not grow. Give its facts.
+def write_tar(
+    job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]], write: Callable[[bytes], object]
+) -> dict[str, Any]:
+    """Write a deterministic .tar.gz of (name, complaint) pairs (no wall clock in it) and give its facts.
 
-    What is not stored as it was goes to the report. Where that is more than 1 % of the files, or any configuration file, the
-    archive is marked partial: it is kept, but counts as good nowhere.
+    What is not stored as it was goes to the report. Where that is more than 1 % of the files, or any configuration
+    file, the archive is marked partial: it is kept, but counts as good nowhere.
     """
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
     def produce(put: Callable[[bytes], object]) -> None:
-        out = types.SimpleNamespace(write=put, flush=lambda: None)
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed:
-            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=follow, encoding="utf-8", errors="surrogateescape") as tar:
-                for name, complaint in names:
-                    if complaint:
-                        facts["skipped"][name] = complaint
-                    else:
-                        add_member(tar, root, name, facts, follow)
-                facts["raw_bytes"] = tar.offset
+        with (
+            gzip.GzipFile("", "wb", 1, types.SimpleNamespace(write=put, flush=lambda: None), mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=True, encoding="utf-8",
+                         errors="surrogateescape") as tar,
+        ):  # fmt: skip
+            for name, complaint in names:
+                if complaint:
+                    facts["skipped"][name] = complaint
+                else:
+                    add_member(tar, root, name, facts, follow=kind == "files")
+            facts["raw_bytes"] = tar.offset
 
     write_sealed(job.settings, produce, write)
     skipped = [f"{name} ({reason})" for name, reason in facts["skipped"].items()]
@@ -2657,20 +2645,17 @@ def write_tar(job: Job, kind: str, root: Path, names: Iterable[tuple[str, str]],
     lost = sum(kind == "files" or reason not in NO_LOSS for reason in facts["skipped"].values())
     if lost > (0 if kind == "files" else facts["file_count"] / 100):
         facts["partial"] = f"partial: {lost} files could not be stored"
-        job.report.problem(f"{kind}: {lost} files could not be stored: let this user read them and run the backup again", FAILED)
+        advice = "let this user read them and run the backup again"
+        job.report.problem(f"{kind}: {lost} files could not be stored: {advice}", FAILED)
     return facts
-
-
-def inspect_tar(source: Source, path: Path, settings: Settings) -> str:
-    """Read the gzip stream to its very end and every header."""
-    return f"{check_tar(path)[0]} files read to the end"
 
 
 def is_mount_point(path: Path) -> bool:
     """Tell a mount point, a bind mount too (which os.path.ismount takes for an ordinary directory)."""
     with contextlib.suppress(OSError):
-        points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()]
-        return str(path) in (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in points)
+        mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+        points = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in mounts]
+        return str(path) in points
     return os.path.ismount(path)
 
 
@@ -2682,28 +2667,31 @@ def note_swap(job: Job, new: Path, live: Path, before: Path, undo: contextlib.Ex
     undo.callback(finish_swap, note)
 
 
-@dataclass(frozen=True)
 class Directory:
     """A directory tree: the QR codes."""
 
-    kind: str = "qr_codes"
-    suffix: str = ".tar.gz"
-    inspect = inspect_tar
+    kind, suffix = "qr_codes", ".tar.gz"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Store the tree, names sorted."""
         root = job.settings.qr_codes_path
         if not root.is_dir():
             raise BackupError(f"QR_CODES_DIR {root} is not there: correct it, or set QR_CODES_DIR= to back up none")
-        return write_tar(job, self.kind, root, tree(root), write, follow=False)
+        return write_tar(job, self.kind, root, tree(root), write)
+
+    def inspect(self, path: Path, settings: Settings) -> str:
+        """Read the gzip stream to its very end and every header."""
+        return f"{check_tar(path)[0]} files read to the end"
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Unpack beside the live directory; the swap is two renames that the next run can finish."""
         live = Path(target).resolve()
         if is_mount_point(live):
-            raise BackupError(f"{live} is a mount point and cannot be swapped: restore with --directory into another place and copy from there")
+            raise BackupError(f"{live} is a mount point and cannot be swapped: "
+                              "restore with --directory into another place and copy from there")  # fmt: skip
         live.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        new, before = live.with_name(f".{live.name}.restoring-{job.id}"), live.with_name(f"{live.name}.before-{job.id}")
+        new = live.with_name(f".{live.name}.restoring-{job.id}")
+        before = live.with_name(f"{live.name}.before-{job.id}")
         note_swap(job, new, live, before, undo)
         new.mkdir(mode=0o700)
         files = unpack_tar(archive.path, new, live)
@@ -2718,8 +2706,9 @@ class Directory:
         return swap
 
 
-def replace_file(new: Path, live: Path, before: Path) -> str:
-    """Put a restored file in the place of a live one, kept as `before` (0600); an identical one stays. Say what was done."""
+def replace_file(new: Path, live: Path, restore_id: str) -> str:
+    """Put a restored file in the place of a live one, which is kept (0600), or is identical. Say what was done."""
+    before = live.with_name(f"{live.name}.before-{restore_id}")
     old = live.read_bytes() if live.exists() else None
     if old == new.read_bytes():
         return "unchanged"
@@ -2732,28 +2721,26 @@ def replace_file(new: Path, live: Path, before: Path) -> str:
     return "new" if old is None else f"replaced (before: {before.name})"
 
 
-@dataclass(frozen=True)
-class ConfigFiles:
-    """The configuration files, named one by one, relative to APP_DIR. A listed name may be a link; its content is stored."""
+class ConfigFiles(Directory):
+    """The configuration files, named one by one, relative to APP_DIR. Of one that is a link the content is stored."""
 
-    kind: str = "files"
-    suffix: str = ".tar.gz"
-    inspect = inspect_tar
+    kind = "files"
 
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Store the listed files and the directories above them."""
-        settings, last = job.settings, job.previous.get(self.kind)
-        present = [name for name in sorted(settings.config_files) if status_of(settings.app_dir / name)]
+        root, listed, last = job.settings.app_dir, sorted(set(job.settings.config_files)), job.previous.get(self.kind)
+        present = [name for name in listed if status_of(root / name)]
         if not present:
-            raise BackupError(f"none of CONFIG_FILES is in APP_DIR {settings.app_dir}: correct APP_DIR, or set CONFIG_FILES= to back up none")
-        for name in sorted(set(settings.config_files) - set(present)):
+            raise BackupError(f"none of CONFIG_FILES is in APP_DIR {root}: correct APP_DIR, "
+                              "or set CONFIG_FILES= to back up none")  # fmt: skip
+        for name in [name for name in listed if name not in present]:
             if last and name in last.facts.get("names", []):
                 job.report.problem(f"files: {printable(name)} was in the last backup and is gone")
             else:
-                log.warning(f"files: {printable(name)} is not there (CONFIG_FILES lists what should be)")
+                log.warning("files: %s is not there (CONFIG_FILES lists what should be)", printable(name))
         parents = {str(parent) for name in present for parent in Path(name).parents} - {"."}
         members = ((name, "") for name in sorted({*parents, *present}))
-        return write_tar(job, self.kind, settings.app_dir, members, write, follow=True) | {"names": present}
+        return write_tar(job, self.kind, root, members, write) | {"names": present}
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Unpack beside the live files; the swap replaces one file at a time. APP_DIR itself is never renamed."""
@@ -2766,14 +2753,14 @@ class ConfigFiles:
         def swap() -> str:
             done = []
             for name, _ in list(tree(new)):
-                live = root / name
-                if not (new / name).is_dir():
-                    done.append(f"{name} {replace_file(new / name, live, live.with_name(f'{live.name}.before-{job.id}'))}")
+                restored, live = new / name, root / name
+                if not restored.is_dir():
+                    done.append(f"{name} {replace_file(restored, live, job.id)}")
                 elif not live.is_dir():
                     live.mkdir()
-                    shutil.copystat(new / name, live)
+                    shutil.copystat(restored, live)
                     if os.geteuid() == 0:
-                        os.chown(live, (new / name).stat().st_uid, (new / name).stat().st_gid)
+                        os.chown(live, restored.stat().st_uid, restored.stat().st_gid)
             return ", ".join(done)
 
         return swap
@@ -2794,36 +2781,38 @@ class Kept(NamedTuple):
 
     def __str__(self) -> str:
         """Name it for a person."""
-        return f"{self.kind} {printable(self.place)} ({'restored, but it differs' if self.differs else 'before the restore ' + self.id})"
+        what = "restored, but it differs" if self.differs else f"before the restore {self.id}"
+        return f"{self.kind} {printable(self.place)} ({what})"
 
 
 def kept_databases(server: Server) -> list[Kept]:
     """List the databases of a server that carry our mark."""
-    sql = f"""SELECT datname, substr(shobj_description(oid, 'pg_database'), {len(KEPT_MARK) + 1}) FROM pg_database
-      WHERE starts_with(shobj_description(oid, 'pg_database'), {quote_text(KEPT_MARK)})"""
+    marked = ask(server, f"""SELECT datname, substr(shobj_description(oid, 'pg_database'), {len(KEPT_MARK) + 1})
+      FROM pg_database WHERE starts_with(shobj_description(oid, 'pg_database'), {quote_text(KEPT_MARK)})""")
     found = []
-    with explained(server.connection), open_session(server) as psql:
-        for name, text in psql.rows(sql):
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # a mark that somebody edited is no longer ours
-                mark = json.loads(text)
-                parse_id(mark["id"])
-                suffix = f"_{'differs' if mark.get('differs') else 'before'}_{mark['id'].lower()}"
-                if name == cut_name(mark["name"], suffix):  # one that was renamed by hand, to be live again, is no longer ours
-                    found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], bool(mark.get("differs"))))
+    for name, text in marked:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a mark that somebody edited is no longer ours
+            mark = json.loads(text)
+            parse_id(mark["id"])
+            differs = bool(mark.get("differs"))
+            suffix = f"_{'differs' if differs else 'before'}_{mark['id'].lower()}"
+            if name == cut_name(mark["name"], suffix):  # one renamed by hand, to be live again, is no longer ours
+                found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], differs))
     return found
 
 
 def kept_paths(settings: Settings) -> list[Kept]:
     """List the QR code directories and configuration files that restores have put aside."""
-    places = [("qr_codes", settings.qr_codes_path)] * ("qr_codes" in settings.kinds)
-    places += [("files", settings.app_dir / name) for name in settings.config_files]
+    places = [("files", settings.app_dir / name) for name in settings.config_files]
+    if "qr_codes" in settings.kinds:
+        places.insert(0, ("qr_codes", settings.qr_codes_path.resolve()))
     found = []
-    for kind, live in ((kind, path.resolve() if kind == "qr_codes" else path) for kind, path in places):
+    for kind, live in places:
+        beginning = f"{live.name}.before-"
         for name in file_names(live.parent):
-            set_id = name.removeprefix(f"{live.name}.before-")
             with contextlib.suppress(ValueError):
-                if set_id != name and parse_id(set_id):
-                    found.append(Kept(set_id, kind, str(live), str(live.with_name(name))))
+                if name.startswith(beginning) and parse_id(name.removeprefix(beginning)):
+                    found.append(Kept(name.removeprefix(beginning), kind, str(live), str(live.with_name(name))))
     return found
 
 
@@ -2831,60 +2820,64 @@ def put_back(job: Job, kept: Kept) -> str:
     """Swap what is live and what a restore put aside; doing it again swaps back."""
     place, live = Path(kept.place), Path(kept.live)
     if kept.kind == "database":
-        with open_session(job.server) as psql:
-            comment = f"COMMENT ON DATABASE {quote_name(kept.place)} IS {quote_text(kept.comment) if kept.comment else 'NULL'}"
-            return swap_database(job, kept.place, kept.live, database_row(psql, kept.live), comment)
-    before = live.with_name(f"{live.name}.before-{job.id}")
+        comment = quote_text(kept.comment) if kept.comment else "NULL"
+        statement = f"COMMENT ON DATABASE {quote_name(kept.place)} IS {comment}"
+        return swap_database(job, kept.place, kept.live, database_row(job.server, kept.live), statement)
     if kept.kind == "files":
         facts = status_of(live)
         if facts:
             os.chmod(place, stat.S_IMODE(facts.st_mode))
-        return replace_file(place, live, before)
+        return replace_file(place, live, job.id)
+    before = live.with_name(f"{live.name}.before-{job.id}")
     with contextlib.ExitStack() as undo:
         note_swap(job, place, live, before, undo)
         swap_directory(place, live, before)
     return f"what was there is kept as {before}"
 
 
+def find_table(server: Server, dbname: str, name: str) -> tuple[str, str, list[list[str]]]:
+    """Find a table that a person names; give its full and bare name and its columns. Raise UsageError without one."""
+    found = ask(server, f"""SELECT c.oid, format('%I.%I', nspname, relname), format('%I', relname)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace, (VALUES ({quote_text(name)})) given (name)
+      WHERE relkind IN ('r', 'p', 'm') AND (
+        name = format('%I.%I', nspname, relname) OR nspname || '.' || relname IN (name, lower(name))
+        OR pg_table_is_visible(c.oid) AND (name = format('%I', relname) OR relname IN (name, lower(name))))
+      ORDER BY relname <> name LIMIT 1""", dbname)
+    if not found:
+        raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
+    [(oid, full, bare)] = found
+    return full, bare, ask(server, f"""SET search_path = '';
+      SELECT format('%I', attname), format_type(atttypid, atttypmod)
+      FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""", dbname)
+
+
 def copy_table(job: Job, scratch: str, target: str, schema: str, name: str, undo: contextlib.ExitStack) -> str:
-    """Copy a table of a scratch database into `schema` of the live one: columns and rows, no defaults, keys or triggers.
+    """Copy a table of a scratch database into `schema` of the live one: columns and rows, no defaults, keys, triggers.
 
     Raise BackupError where the live database lacks a column's type. `undo` drops what was made.
     """
-    oid = ""
-    try:
-        with open_session(job.server, scratch) as psql:
-            oid = psql.value(f"""SELECT oid FROM pg_class WHERE relkind IN ('r', 'p', 'm')
-              AND oid = coalesce(to_regclass({quote_text(quote_name(name))}), to_regclass({quote_text(name)}))""")
-    except ProgramError as error:
-        if "ERROR:" not in error.stderr:  # up to PostgreSQL 15 to_regclass refuses what is no name at all
-            raise
-    if not oid:
-        raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
-    with open_session(job.server, scratch) as psql:
-        [(source, plain)] = psql.rows(f"SET search_path = ''; SELECT {oid}::regclass::text, format('%I', relname) FROM pg_class WHERE oid = {oid}")
-        columns = psql.rows(f"""SELECT format('%I', attname), format_type(atttypid, atttypmod)
-          FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""")
-    made = f"{schema}.{plain}"
-    with open_session(job.server, target) as psql:
-        types_ = ", ".join(quote_text(row[1]) for row in columns)
-        lacking = psql.rows(f"SET search_path = ''; SELECT DISTINCT t FROM unnest(ARRAY[{types_}]::text[]) t WHERE to_regtype(t) IS NULL")
-        if lacking:
-            raise BackupError(f"the live database lacks a type that {source} uses: {names_shown(row[0] for row in lacking)}. Create it, or restore "
-                              "the whole database under another name with --database")  # fmt: skip
-        if psql.value(f"SELECT to_regclass({quote_text(made)})"):
-            raise UsageError(f"{made} is there already: use it, or DROP TABLE {made}")
-        columns_sql = ", ".join(f"{column} {type_}" for column, type_ in columns)
-        psql.value(f"CREATE SCHEMA IF NOT EXISTS {schema};\nCREATE TABLE {made} ({columns_sql})")
+    source, bare, columns = find_table(job.server, scratch, name)
+    made = f"{schema}.{bare}"
+    names, types_ = [column for column, _ in columns], [type_ for _, type_ in columns]
+    lacking = ask(job.server, f"""SET search_path = ''; SELECT DISTINCT t
+      FROM unnest(ARRAY[{", ".join(map(quote_text, types_))}]::text[]) t WHERE to_regtype(t) IS NULL""", target)
+    if lacking:
+        shown = names_shown(type_ for (type_,) in lacking)
+        raise BackupError(f"the live database lacks a type that {source} uses: {shown}. "
+                          "Create it, or restore the whole database under another name with --database")  # fmt: skip
+    if ask(job.server, f"SELECT 1 WHERE to_regclass({quote_text(made)}) IS NOT NULL", target):
+        raise UsageError(f"{made} is there already: use it, or DROP TABLE {made}")
+    columns_sql = ", ".join(map(" ".join, columns))
+    ask(job.server, f"CREATE SCHEMA IF NOT EXISTS {schema};\nCREATE TABLE {made} ({columns_sql})", target)
     def drop() -> None:
-        with contextlib.suppress(BackupError), open_session(job.server, target) as psql:
-            psql.value(f"DROP TABLE {made};\nDROP SCHEMA {schema}")  # which fails, and may, where another table is in it
+        with contextlib.suppress(BackupError):  # the schema stays where another table is in it
+            ask(job.server, f"DROP TABLE {made};\nDROP SCHEMA {schema}", target)
 
     undo.callback(drop)
-    names = ", ".join(row[0] for row in columns)
-    psql_command = [job.server.psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-c"]
-    read = [*psql_command[:-1], "-d", scratch, "-c", f"COPY (SELECT {names} FROM {source}) TO STDOUT"]
-    pipeline([read, [*psql_command, f"COPY {made} FROM STDIN"]], env={**job.server.env, "PGDATABASE": target, "PGCLIENTENCODING": "UTF8"})
+    psql = [job.server.psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1"]
+    read = [*psql, "-d", scratch, "-c", f"COPY (SELECT {', '.join(names)} FROM {source}) TO STDOUT"]
+    env = {**job.server.env, "PGDATABASE": target, "PGCLIENTENCODING": "UTF8"}
+    pipeline([read, [*psql, "-c", f"COPY {made} FROM STDIN"]], env=env)
     return made
 
 
@@ -2910,62 +2903,53 @@ STALE = datetime.timedelta(days=2)
 
 
 def refusal_to_delete(sets: Sequence[BackupSet], policy: Settings, now: datetime.datetime) -> str:
-    """Say why nothing may be deleted now: the clock is wrong, or backups have stopped. '' where all is well."""
-    future = [s.id for s in sets if s.moment > now]
+    """Say why nothing may be deleted now: the clock is wrong, backups have stopped or shrunk. '' where all is well."""
+    future, newest = [s.id for s in sets if s.moment > now], newest_complete(sets, policy)
     if future:
-        return f"sets are dated in the future ({names_shown(future)}): correct the clock, or remove them by hand if it was wrong then"
-    newest = newest_complete(sets, policy)
+        shown = names_shown(future)
+        return f"sets are dated in the future ({shown}): correct the clock, or remove them by hand if it was wrong then"
     if newest is None:
         return f"there is no complete set (one that holds {', '.join(policy.kinds)})" if sets else ""
     if now - newest.moment > STALE:
-        return f"backups have stopped: the newest complete set is {human_age((now - newest.moment).total_seconds())} old ({newest.id})"
-    return next((f"{a.path.name} shrank ({a.shrunk}): is that right? Then: status --accept {a.id}" for s in sets for a in s.archives.values() if a.shrunk), "")
+        age = human_age((now - newest.moment).total_seconds())
+        return f"backups have stopped: the newest complete set is {age} old ({newest.id})"
+    shrunk = [f"{archive.path.name} shrank ({archive.shrunk}): is that right? Then: status --accept {archive.id}"
+              for backup_set in sets for archive in backup_set.archives.values() if archive.shrunk]  # fmt: skip
+    return shrunk[0] if shrunk else ""
 
 
 def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.datetime) -> Plan:
     """Decide for each set (newest first) whether it stays, with the reason. Pure: reads no clock and no disk.
 
-    The policy is `daily_retention`, `weekly_retention`, `monthly_retention` (days), `min_keep`, and `kinds`, which make a set
-    complete here.
-
-    Judged for each kind by itself among the sets that hold a good archive of it, so that no set displaces one that holds
-    what it lacks: every set of `daily` days, the newest of each ISO week within `weekly`, the newest of each month within
-    `monthly`, and the newest `min_keep`. A set stays if it stays for any kind.
+    Judged for each kind by itself among the sets that hold a good archive of it, so that no set displaces one that
+    holds what it lacks: every set of `daily_retention` days, the newest of each ISO week within `weekly_retention`, of
+    each month within `monthly_retention`, and the newest `min_keep`. A set stays if it stays for any kind.
     """
-    rules = (("newest of week", policy.weekly_retention, "%G-W%V"), ("newest of month", policy.monthly_retention, "%Y-%m"))
-    reasons: dict[str, str] = {}
-    for backup_set in sets:
-        if now - backup_set.moment <= datetime.timedelta(days=policy.daily_retention):
-            reasons[backup_set.id] = f"within {policy.daily_retention} days"
-        if backup_set.unreadable:
-            reasons[backup_set.id] = "has a sidecar that cannot be read: never deleted, look at it"
-        elif any(archive.forged for archive in backup_set.archives.values()):
-            reasons[backup_set.id] = "not signed, or wrongly: never deleted, look at it"
-    least = max(1, policy.min_keep)
-    complete = [s for s in sets if not s.lacks(policy.kinds)]
-    proven = next((s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)), None)
-    drilled = next((s for s in sets if s.drill and not s.lacks(policy.kinds)), None)
-    if drilled:
-        reasons.setdefault(drilled.id, "the newest that a drill restored")
-    for backup_set in [*complete[:least], *([proven] if proven else [])]:
-        reasons.setdefault(backup_set.id, "the newest that was verified" if backup_set is proven else f"one of the newest {least} complete sets")
+    def within(these: Iterable[BackupSet], days: int) -> list[BackupSet]:
+        return [s for s in these if now - s.moment <= datetime.timedelta(days=days)]
+
+    least, complete = max(1, policy.min_keep), [s for s in sets if not s.lacks(policy.kinds)]
+    forged = [s for s in sets if any(archive.forged for archive in s.archives.values())]
+    verified = [s for s in complete if all(s.archives[kind].verified for kind in policy.kinds)]
+    rules = [  # where several keep a set, the first is told
+        ([s for s in sets if s.unreadable], "has a sidecar that cannot be read: never deleted, look at it"),
+        (forged, "not signed, or wrongly: never deleted, look at it"),
+        (within(sets, policy.daily_retention), f"within {policy.daily_retention} days"),
+        ([s for s in complete if s.drill][:1], "the newest that a drill restored"),
+        (verified[:1], "the newest that was verified"),
+        (complete[:least], f"one of the newest {least} complete sets"),
+    ]
+    periods = (("week", policy.weekly_retention, "%G-W%V"), ("month", policy.monthly_retention, "%Y-%m"))
     for kind in KINDS:
         holding = [s for s in sets if kind in s.good]
-        for backup_set in holding[:least]:
-            reasons.setdefault(backup_set.id, f"one of the newest {least} with {kind}")
-        for text, days, pattern in rules:
-            taken: set[str] = set()
-            for backup_set in holding:
-                name = backup_set.moment.strftime(pattern)
-                if name not in taken and now - backup_set.moment <= datetime.timedelta(days=days):
-                    reasons.setdefault(backup_set.id, f"{text} {name}")
-                taken.add(name)
-    refusal = refusal_to_delete(sets, policy, now)
-    verdicts = []
+        rules.append((holding[:least], f"one of the newest {least} with {kind}"))
+        for period, days, pattern in periods:
+            newest = {s.moment.strftime(pattern): s for s in reversed(holding)}
+            rules += [(within([s], days), f"newest of {period} {name}") for name, s in newest.items()]
+    reasons = {s.id: reason for these, reason in reversed(rules) for s in these}
+    refusal, verdicts = refusal_to_delete(sets, policy, now), []
     for backup_set in sets:
-        reason = reasons.get(backup_set.id, "")
-        if not reason and refusal:
-            reason = "kept, because nothing is deleted now"
+        reason = reasons.get(backup_set.id, "kept, because nothing is deleted now" if refusal else "")
         verdicts.append(Verdict(backup_set, bool(reason), reason or "old, and newer ones stand for its week and month"))
     return Plan(verdicts, refusal)
 
@@ -4275,8 +4259,7 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
         log.warning("%s", complaint)
     databases: set[str] = set()
     if server:
-        with explained(server.connection), open_session(server) as psql:
-            databases = {name for (name,) in psql.rows("SELECT datname FROM pg_database")}
+        databases = {name for (name,) in ask(server, "SELECT datname FROM pg_database")}
     for item in kept:
         live = item.live in databases if item.kind == "database" else status_of(Path(item.live))
         if item.id >= limit or not live:  # where nothing is live, this is the last there is
@@ -4464,13 +4447,12 @@ def restore_targets(settings: Settings, args: argparse.Namespace, kinds: Sequenc
 def what_is_replaced(job: Job, archive: Archive, target: str) -> str:
     """Describe live data that a restore would replace; '' where there is none."""
     if archive.kind == "database":
-        with open_session(job.server) as psql:
-            row = database_row(psql, target)
+        row = database_row(job.server, target)
         if not row:
             return ""
-        objects = f"(SELECT count(*) {OWN_TABLES}) + (SELECT count(*) FROM pg_largeobject_metadata)"
-        with contextlib.suppress(ProgramError), open_session(job.server, target) as psql:
-            if psql.value(f"SELECT {objects}") == "0":
+        with contextlib.suppress(BackupError):
+            filled = f"SELECT 1 WHERE EXISTS (SELECT {OWN_TABLES}) OR EXISTS (SELECT FROM pg_largeobject_metadata)"
+            if not ask(job.server, filled, target):
                 return ""
         what = f"{human_size(row['size_bytes'])}, {row['connections']} connections will be cut"
         return f"database {printable(target)} at {job.server.connection.host or 'this machine'} ({what})"
@@ -4514,13 +4496,12 @@ def undo_restore(job: Job, args: argparse.Namespace) -> list[str]:
 def restore_tables(job: Job, archive: Archive, names: Sequence[str], target: str,
                    undo: contextlib.ExitStack) -> list[str]:  # fmt: skip
     """Bring single tables of a backup into the live database, beside its own: `restored_<id>.TABLE`."""
-    with open_session(job.server) as psql:
-        live = database_row(psql, target)
+    live = database_row(job.server, target)
     if not live:
         raise UsageError(f"there is no database {printable(target)} to bring tables into: leave --table out")
     schema = f"restored_{(archive.id or job.id).lower()}"
     with contextlib.ExitStack() as made, explained(job.server.connection):
-        scratch = Database().build(job, archive, live, target, undo)
+        scratch = Database().build(job, archive, live, undo)
         if scratch.differences and not job.accept_differences:
             differences = differences_text(scratch.differences)
             raise DamageError(f"the backup does not restore as it was: --accept-differences goes on\n{differences}")
@@ -4624,7 +4605,7 @@ def check_pictures(path: Path, wanted: Sequence[str], report: Report) -> str:
 def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tuple[str, list[str]]:
     """Restore a database into a scratch one and compare; give what was proven and the paths of QR codes in it."""
     report, query, paths = job.report, job.settings.qr_codes_query, []
-    scratch = Database().build(job, archive, None, "", undo, drill=True)
+    scratch = Database().build(job, archive, None, undo, drill=True)
     if scratch.differences:
         count = len(scratch.differences)
         report.problem(f"{archive.path.name} does not restore as it was backed up: {count} differences", DAMAGE)
@@ -4634,9 +4615,8 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
         report.problem(f"{archive.path.name} was restored, but not proven: no fingerprint")
     try:
         if query:
-            with explained(job.server.connection), open_session(job.server, scratch.name) as psql:
-                rows = psql.rows(f"SET default_transaction_read_only = on; {query}", 0)
-                paths = [row[0] for row in rows if row and row[0]]  # NULL: []
+            rows = ask(job.server, f"SET default_transaction_read_only = on; {query}", scratch.name, 0)
+            paths = [row[0] for row in rows if row and row[0]]  # NULL: []
     except BackupError as error:
         report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
     return proof_text(scratch.found) if scratch.found else "not proven", paths
