@@ -14,7 +14,7 @@ On disk (archives 0600, directories 0750):
 One run makes one backup set: the archives that share an id, the UTC second of its start. The sidecar (.json) is the
 commit record, written last; an archive without one is not a backup.
 
-Exit codes: 0 done, 1 failed, 2 usage or settings, 3 partly done, 4 damage, 5 another run holds the lock, 128+n signal n.
+Exit codes: 0 done, 1 failed, 2 usage or settings, 3 partly done, 4 damage, 5 another run holds the lock, 128+n signal.
 
 The file reads downwards: a definition uses only names that stand above it. To see what a command does, start at its
 `cmd_...` in section 11; to see what an archive holds, at the sources in section 8.
