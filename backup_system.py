@@ -1633,14 +1633,14 @@ def write_sealed(settings: Settings, produce: Callable[[Callable[[bytes], object
             plain.write(chunk)
         except BrokenPipeError:  # an OSError would be taken for a source file that cannot be read
             raise BackupError("the seal has ended before the archive") from None
-    def feed() -> None:
+    def fill() -> None:
         with plain:
             produce(put)
 
     with open(source, "rb") as stream:  # which is closed then: so the thread ends, whatever happens to the seal
-        fed = beside(feed)
+        filled = beside(fill)
         pipeline(stage, env=settings.env, stdin=stream, sink=write, stall=settings.stall_seconds)
-    fed()
+    filled()
 
 
 def encryption_facts(recipients: Recipients | None, file: str) -> dict[str, Any] | None:
@@ -2609,8 +2609,8 @@ def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any
         else:
             raise OSError(errno.EINVAL, NO_LOSS[1])
     except OSError as error:
-        vanished = isinstance(error, FileNotFoundError)
-        facts["skipped"][name] = NO_LOSS[0] if vanished else error.strerror or str(error)
+        gone = isinstance(error, FileNotFoundError)
+        facts["skipped"][name] = NO_LOSS[0] if gone else error.strerror or str(error)
     tar.members.clear()
     tar.inodes.clear()
 
