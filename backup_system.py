@@ -1697,7 +1697,7 @@ BEGIN_SNAPSHOT = """BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL 
   SET LOCAL lc_monetary = 'C'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC';
   SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex';
   SET LOCAL xmlbinary = 'base64'; SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off;
-  SET LOCAL row_security = off; SET LOCAL statement_timeout = 0;
+  SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; SET LOCAL jit = off;
   SELECT set_config(name, 'view', true) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'"""
 # The types whose own hash is the same on every server and differs for values that differ. Not the others: enums (and
 # regclass) hash by OID, which differs after a restore; 1.0 and 1.000, 0 and -0, 1 mon and 30 days, {1,2} and {{1,2}}
@@ -1811,6 +1811,7 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings,
             if settings.fingerprint_seconds:
                 reader = stack.enter_context(session(psql, env))
                 snapshot, opened = open_snapshot(reader, settings.table_lock_seconds)
+                reader.rows("SET LOCAL max_parallel_workers_per_gather = 0")  # the dump needs the cores more (measured)
                 option.append(f"--snapshot={snapshot}")
                 reading = beside(functools.partial(read_tables, reader, settings.fingerprint_seconds))
         except BackupError as error:

@@ -6232,8 +6232,10 @@ def test_what_the_time_does_not_reach_is_counted_and_named(app: App, fake: Calla
 
 def test_a_fingerprint_that_dies_leaves_a_good_dump_and_exit_3(app: App, fake: Callable[[str, str], Path]) -> None:
     slow_big(app, fake)
+    dumped = app.root / "dumped"  # one that dies before the dump has its snapshot is made again
+    fake("pg_dump", f'"$REAL" "$@"; code=$?; case "$1" in --version) ;; *) touch {dumped} ;; esac; exit $code')
     process = start_tool(app, "backup", "--only", "database")
-    eventually(lambda: psql(HASHING + literal(app.database)))
+    eventually(lambda: dumped.exists() and psql(HASHING + literal(app.database)))
     assert psql(f"SELECT pg_terminate_backend(({HASHING + literal(app.database)}))") == "t"
     result = finish(process)
     assert result.code == 3
