@@ -3032,14 +3032,14 @@ def vanished(settings: Settings, name: str, there: Mapping[str, Any]) -> list[st
     return sorted(path for path, when in known.items() if when > begin and not {path, f"{path}.json"} <= there.keys())
 
 
-def download(remote: Remote, path: str, sha256: str, take: Callable[[bytes], object] = len) -> None:
-    """Read a file of a remote to its end and hand on its bytes. Raise DamageError where they have another hash."""
+def download(remote: Remote, path: str, size: int, sha256: str, take: Callable[[bytes], object] = len) -> None:
+    """Read a file of a remote, of one too long a byte more than its size. Raise DamageError if its hash is another."""
     digest = hashlib.sha256()
     def take_on(chunk: bytes) -> None:
         digest.update(chunk)
         take(chunk)
 
-    rclone(remote, "cat", f"{remote.name}/{path}", sink=take_on)
+    rclone(remote, "cat", f"--count={size + 1}", f"{remote.name}/{path}", sink=take_on)
     found = digest.hexdigest()
     if found != sha256:
         raise DamageError(f"{path} is damaged there: its SHA-256 is {found[:16]}... instead of {sha256[:16]}...")
@@ -3068,7 +3068,7 @@ def upload(remote: Remote, backup_dir: Path, wanted: Mapping[str, str], there: M
         good, hashes = here[path]["Hashes"], copied.get(path, {}).get("Hashes") or {}
         common = [name for name in REMOTE_HASHES if hashes.get(name)]
         if not common:
-            download(remote, path, good["sha256"])
+            download(remote, path, here[path]["Size"], good["sha256"])
         elif any(hashes[name] != good[name] for name in common):
             raise DamageError(f"{path} is not the same there, by its {common[0]}: {BY_HAND}")
 
@@ -4208,7 +4208,7 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
                 raise DamageError(f"{path} is gone there, or not as long as it was")
             if archive.id not in chosen:
                 return ""  # to read it would cost a download
-            download(remote, path, archive.sha256)
+            download(remote, path, archive.size_bytes, archive.sha256)
             return "checksum"
 
         notes[remote.name] = {"gone": gone, "archives": check_each(known.sets, check, args, place)}
@@ -4362,7 +4362,7 @@ def pull_archive(remote: Remote, archive: Archive, settings: Settings) -> None:
         else:
             require_space(path.parent, archive.size_bytes + MIB, path.name)
             with published(path) as stream:
-                download(remote, remote_path(archive), archive.sha256, stream.write)
+                download(remote, remote_path(archive), archive.size_bytes, archive.sha256, stream.write)
         if not sidecar.exists():
             with published(sidecar) as stream:
                 stream.write(archive.sidecar)
@@ -4477,14 +4477,13 @@ def confirm(replaced: Iterable[str], word: str, args: argparse.Namespace) -> Non
         raise UsageError("not confirmed; nothing was changed")
 
 
-def undo_restore(job: Job, args: argparse.Namespace) -> list[str]:
+def undo_restore(job: Job, args: argparse.Namespace, kept: Sequence[Kept]) -> list[str]:
     """Swap back what the newest restore put aside, of the kinds asked for; done twice, it is as before."""
     database = args.database or job.settings.connection.dbname
-    kept = kept_databases(job.server) if job.server else []
-    kept = [item for item in kept if item.live == database and not item.differs] + kept_paths(job.settings)
+    kept = [item for item in kept if item.kind != "database" or (item.live == database and not item.differs)]
     kept = [item for item in kept if not args.only or item.kind in args.only]
     newest = max((item.id for item in kept), default="")
-    chosen = [item for item in kept if item.id == newest]  # the database first, for it alone may be refused
+    chosen = [item for item in kept if item.id == newest]
     if not chosen:
         raise UsageError("no restore has put anything aside, or cleanup has removed it: there is nothing to undo")
     before = f"with what was there before the restore {newest}"
@@ -4557,13 +4556,14 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         server = None
         if {"database", "roles"} & set(kinds) and (archives or settings.connection.dbname):
             server = find_admin_server(settings.restore_database_url or settings.connection, settings, work)
-        kept = [*kept_paths(settings), *(kept_databases(server) if server else ())]
+        kept = kept_databases(server) if server else []  # first, for an undo of them alone may be refused
+        kept += kept_paths(settings) if {"qr_codes", "files"} & set(kinds) else []
         while any(item.id == report.id for item in kept):  # by a restore that was killed within this second
             time.sleep(0.05)
             report.id = utc_now().strftime(ID_FORMAT)
         job = Job(settings, report, report.id, work, server, lock, accept_differences=args.accept_differences)
         if args.undo:
-            done = undo_restore(job, args)
+            done = undo_restore(job, args, kept)
         elif args.table:
             done = restore_tables(job, archives[0], args.table, targets["database"], undo)
         else:

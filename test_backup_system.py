@@ -4312,6 +4312,19 @@ NEW_SERVER = {"PG variables": ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDA
               "environment": ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")}
 
 
+def test_a_database_comes_back_whatever_stands_in_the_place_of_the_application(app: App, server: Server) -> None:
+    """On the worst day APP_DIR may be anything; a restore of the database does not look there."""
+    tool_ok(app, "backup", "--only", "database")
+    rows = all_rows(server, app.database)
+    lose_students(app.database)
+    (app.root / "file").touch()
+    configure(app, APP_DIR=app.root / "file" / "backend", QR_CODES_DIR=app.root / "file" / "qr_codes")
+    tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes")
+    assert all_rows(server, app.database) == rows
+    tool_ok(app, "restore", "--undo", "--only", "database", "--yes")
+    assert all_rows(server, app.database) != rows
+
+
 @pytest.mark.parametrize("kind", NEW_SERVER)
 def test_one_file_is_enough_on_a_new_server(kind: str, app: App, server: Server) -> None:
     """No BACKUP_DIR, no settings file, no sidecar: the tool, one archive and where the server is; absent or empty."""
@@ -11786,6 +11799,11 @@ def test_offsite_bit_rot_there_is_found_named_and_not_pulled(offsite: App) -> No
     assert offsite_here(offsite) == {name: data for name, data in made.items() if codes not in name}
     (store / "qr_codes" / codes).write_bytes(b"short")
     tool_fails(4, "not as long as it was", offsite, "verify", "--offsite")
+    good = made[f"qr_codes/{codes}"]
+    (store / "qr_codes" / codes).write_bytes(good + bytes(1_000_000))
+    offsite_emptied(offsite)
+    told = tool_fails(4, "is damaged there", offsite, "pull", "-v", codes[9:25])
+    assert f"--count={len(good) + 1} " in told.err, "no remote makes us read without end"
 
 
 def test_offsite_what_was_pushed_and_is_gone_there_is_damage_and_not_pushed_again_in_silence(offsite: App) -> None:
