@@ -3039,7 +3039,7 @@ def download(remote: Remote, path: str, size: int, sha256: str, take: Callable[[
         digest.update(chunk)
         take(chunk)
 
-    rclone(remote, "cat", f"--count={size + 1}", f"{remote.name}/{path}", sink=take_on)
+    rclone(remote, "cat", f"{remote.name}/{path}", f"--count={size + 1}", sink=take_on)
     found = digest.hexdigest()
     if found != sha256:
         raise DamageError(f"{path} is damaged there: its SHA-256 is {found[:16]}... instead of {sha256[:16]}...")

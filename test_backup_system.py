@@ -2870,6 +2870,15 @@ def heeded() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def open_names(pid: int) -> list[str]:
+    """Return what a process has open; a descriptor, or the process, may go while it is looked at."""
+    names = []
+    for link in glob.glob(f"/proc/{pid}/fd/*"):
+        with contextlib.suppress(OSError):
+            names.append(os.readlink(link))
+    return names
+
+
 def start_held(app: App, flag: Path, *argv: str, **how: object) -> subprocess.Popen[str]:
     """Start a backup and wait until its pg_dump hangs at the flag."""
     begun = flag.with_name(flag.name + ".begun")
@@ -3067,7 +3076,7 @@ def test_a_signal_stops_the_children_and_removes_what_was_begun(
     waiting = start_held(app, held)
     configure(app, LOCK_WAIT_SECONDS="60")
     second = start_tool(app, "backup")
-    until(lambda: any(os.path.realpath(fd).endswith("/.lock") for fd in glob.glob(f"/proc/{second.pid}/fd/*")))
+    until(lambda: any(name.endswith("/.lock") for name in open_names(second.pid)))
     for either in (second, waiting):  # the one that only waits for the lock obeys too
         either.send_signal(signal.Signals[name])
         assert finish(either, timeout=8).code == code
