@@ -2294,6 +2294,9 @@ def restore_failure(error: ProgramError, job: Job, archive: Archive, scratch: st
     if "No space left" in error.stderr:
         told += f" The dump is {human_size(archive.facts.get('raw_bytes') or 0)} unpacked"
         told += f", the live database is {human_size(live['size_bytes'])}." if live else "."
+    made_on = re.match("[0-9]{1,3}", archive.facts.get("server_version", ""))
+    if made_on and int(made_on[0]) > job.server.facts["major"]:
+        told += f" It was made on PostgreSQL {made_on[0]}: restore it on that major or a newer one."
     return BackupError(f"{told} {postgres_failure(error, job.server.connection)}")
 
 

