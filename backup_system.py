@@ -4750,9 +4750,9 @@ def newest_facts(settings: Settings, sets: Sequence[BackupSet]) -> dict[str, dic
     return found
 
 
-def status_facts(settings: Settings, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
+def status_facts(settings: Settings, known: Catalog, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
     """Work out how the backups stand: the facts of `status --json`. Times are UTC, durations seconds, sizes bytes."""
-    known, journal, now = catalog(settings), list(read_journal(settings.backup_dir)), utc_now()
+    journal, now = list(read_journal(settings.backup_dir)), utc_now()
     sets, newest = known.sets, newest_complete(known.sets, settings)
     offsite = offsite_state(settings, sets, max_age_hours)
     reasons = unhealthy_because(known, journal, why_stale(newest, max_age_hours))
@@ -4809,10 +4809,17 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "kept aside", facts["kept_complaint"]
 
 
-def facts_after(settings: Settings, report: Report, max_age_hours: int, ask_server: bool = True) -> dict[str, Any]:
-    """Work out the status after a run, with what the journal could not be told of it; or say why there is none."""
+def facts_after(
+    settings: Settings, report: Report, max_age_hours: int, ask_server: bool = True
+) -> tuple[dict[str, Any], list[BackupSet]]:
+    """Work out the status after a run, with what the journal could not be told of it, or say why there is none.
+
+    Give the sets that it speaks of too.
+    """
+    sets: list[BackupSet] = []
     try:
-        facts = status_facts(settings, max_age_hours, ask_server)
+        known = catalog(settings)
+        sets, facts = known.sets, status_facts(settings, known, max_age_hours, ask_server)
     except (BackupError, OSError) as error:  # BACKUP_DIR is gone
         facts = {"healthy": False, "reasons": [str(error)], "runs": {}}
     if report.exit_code:
@@ -4820,15 +4827,14 @@ def facts_after(settings: Settings, report: Report, max_age_hours: int, ask_serv
     if report.exit_code and report.command == "backup" and facts["healthy"]:
         facts |= {"healthy": False, "reasons": [f"the last backup failed: {text}" for _, text in report.problems]}
     facts["reasons"] = [starred(reason, settings.secret_values) for reason in facts["reasons"]]
-    return facts
+    return facts, sets
 
 
 def write_page(settings: Settings, path: Path, max_age_hours: int, report: Report) -> dict[str, Any]:
     """Write the status page and give its facts; where the backups cannot even be looked at, that is what it says."""
-    facts, sets, now = facts_after(settings, report, max_age_hours), [], utc_now()
-    with contextlib.suppress(BackupError):
-        sets = catalog(settings).sets
-    told, plan = {**facts, "host": os.uname().nodename}, plan_cleanup(sets, settings, now)
+    facts, sets = facts_after(settings, report, max_age_hours)
+    told, now = {**facts, "host": os.uname().nodename}, utc_now()
+    plan = plan_cleanup(sets, settings, now)
     page = status_page(told, sets, plan, list(read_journal(settings.backup_dir)), settings, now, max_age_hours)
     try:
         write_for_all(path, page)
@@ -4846,7 +4852,7 @@ def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     if args.html:
         facts = write_page(settings, args.html.absolute(), args.max_age, args.report)
     else:
-        facts = facts_after(settings, args.report, args.max_age)
+        facts, _ = facts_after(settings, args.report, args.max_age)
     if "sets" not in facts:
         raise BackupError(facts["reasons"][0])
     lines = [f"  because {printable(reason)}" for reason in facts["reasons"]]
@@ -5127,7 +5133,7 @@ def follow_up(settings: Settings, report: Report) -> None:
             report.problem(f"the status page could not be made: {error!r}")
     alert_people(settings, report)
     if settings.metrics_file:  # the last step: it tells of the others too
-        facts = facts_after(settings, report, MAX_AGE_HOURS, ask_server=False)
+        facts, _ = facts_after(settings, report, MAX_AGE_HOURS, ask_server=False)
         try:
             write_for_all(settings.metrics_file, metrics_text(facts))
         except OSError as error:

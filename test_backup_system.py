@@ -9879,7 +9879,7 @@ def test_whatever_the_journal_holds_the_metrics_can_be_read(entries: list[tuple[
         settings = backup_system.Settings(backup_dir=Path(folder), offsite_remotes=("a", "b"))
         for command, facts in entries:
             backup_system.write_journal(settings.backup_dir, {"command": command, **facts})
-        metrics_values(backup_system.metrics_text(backup_system.status_facts(settings, 30, ask_server=False)))
+        metrics_values(backup_system.metrics_text(backup_system.status_facts(settings, backup_system.catalog(settings), 30, ask_server=False)))
 
 
 def test_off_site_copies_are_told_by_remote_and_any_name_is_escaped(offline_app: App) -> None:
@@ -9888,7 +9888,7 @@ def test_off_site_copies_are_told_by_remote_and_any_name_is_escaped(offline_app:
     settings = dataclasses.replace(backup_system.load_settings({}, app.env_file), offsite_remotes=("cloud:", odd, "new:"))
     for newest in ("20250111T020000Z", "20250110T020000Z", None, "soon", 7):
         note(app, "push", offsite={"cloud:": {"newest": newest}, "gone:": {"newest": newest}, odd: {"pushed": []}})
-    found = metrics_values(metrics_linted(backup_system.metrics_text(backup_system.status_facts(settings, 30, ask_server=False))))
+    found = metrics_values(metrics_linted(backup_system.metrics_text(backup_system.status_facts(settings, backup_system.catalog(settings), 30, ask_server=False))))
     assert {name: value for name, value in found.items() if name.startswith("offsite")} == {
         'offsite_set_timestamp_seconds{remote="cloud:"}': 1736560800,
         r'offsite_set_timestamp_seconds{remote="a\"b\\c\\nd é\\ud800:x"}': 0, 'offsite_set_timestamp_seconds{remote="new:"}': 0}
@@ -10157,7 +10157,7 @@ def page_text(app: App, patch: pytest.MonkeyPatch, offsite: list[dict] | None = 
     patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(250e9, 171e9, 79e9))
     settings = backup_system.Settings(backup_dir=app.backup_dir, app_dir=app.root)
     known, entries = backup_system.catalog(backup_system.load_settings({}, app.env_file)), list(backup_system.read_journal(app.backup_dir))
-    facts = backup_system.status_facts(settings, max_age) | {"host": "school"} | more
+    facts = backup_system.status_facts(settings, known, max_age) | {"host": "school"} | more
     if offsite:
         facts["offsite"] = offsite
     plan = backup_system.plan_cleanup(known.sets, settings, now)
