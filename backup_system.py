@@ -158,6 +158,14 @@ class Report:
         return max((code for code, _ in self.problems), key=GRAVITY.index, default=DONE)
 
 
+def user_name() -> str:
+    """Name the user that we are; the number where it has no name, as in many a container."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def human_size(size: float) -> str:
     """Write bytes for people: 999 B, 12.3 MB (powers of 1000, as disks are sold)."""
     for unit in ("B", "kB", "MB"):
@@ -263,8 +271,11 @@ CONTROL = re.compile(r"[\0-\x1f\x7f]")
 parse_path = matching("/.*", "must be an absolute path", Path)  # cron and systemd start us in another directory
 parse_port = matching(PORT, "must be a whole number from 1 to 65535", int)
 parse_number = matching("[0-9]{1,9}", "must be a whole number from 0 to 999999999", int)
+parse_days = matching("[0-9]{1,5}", "must be a whole number from 0 to 99999", int)  # so that every date has a year
+parse_level = matching("(?i)DEBUG|INFO|WARNING|ERROR", "must be DEBUG, INFO, WARNING or ERROR", str.upper)
 parse_yes_no = matching("yes|no", "must be yes or no", lambda text: text == "yes")
-parse_names = each(matching(f"(?!/){NOT_CLIMBING}.+", "must be paths inside APP_DIR, relative to it"))
+RELATIVE = "must be paths inside APP_DIR, relative to it"
+parse_names = each(matching(f"(?!/){NOT_CLIMBING}.+", RELATIVE, os.path.normpath))
 parse_prom_file = matching(r"/.*[^/]\.prom", "must be an absolute path that ends in .prom, for node_exporter", Path)
 # The address of a webhook or a ping: who knows it can write there.
 parse_web_url = matching(
@@ -343,7 +354,7 @@ class Settings:
     app_dir: Path = setting(parse_path, HERE)
     backup_dir: Path = setting(parse_path, DEFAULT_BACKUP_DIR)
     log_dir: Path = setting(parse_path, Path("/var/log/arrivapp"))
-    log_level: str = setting(matching("DEBUG|INFO|WARNING|ERROR", "must be DEBUG, INFO, WARNING or ERROR"), "INFO")
+    log_level: str = setting(parse_level, "INFO")
     work_dir: Path | None = setting(parse_path, None)
     qr_codes_dir: str = setting(str, "qr_codes", off="")
     config_files: tuple[str, ...] = setting(
@@ -360,11 +371,11 @@ class Settings:
     qr_codes_query: str = setting(str, "SELECT qr_code_path FROM students WHERE qr_code_path <> ''", off="")
     pg_bin_dir: Path | None = setting(parse_path, None)
     role_passwords: bool = setting(parse_yes_no, False)
-    daily_retention: int = setting(parse_number, 7)
-    weekly_retention: int = setting(parse_number, 30)
-    monthly_retention: int = setting(parse_number, 365)
+    daily_retention: int = setting(parse_days, 7)
+    weekly_retention: int = setting(parse_days, 30)
+    monthly_retention: int = setting(parse_days, 365)
     min_keep: int = setting(parse_number, 3)
-    keep_before_days: int = setting(parse_number, 7)
+    keep_before_days: int = setting(parse_days, 7)
     lock_wait_seconds: int = setting(parse_number, 0)
     table_lock_seconds: int = setting(parse_number, 60)
     stall_seconds: int = setting(parse_number, 600)
@@ -387,7 +398,7 @@ class Settings:
     decrypt_identity_file: Path | None = setting(parse_path, None)
     signing_key: str = setting(matching(".{32,}", "must have at least 32 characters"), "", secret=True)
     offsite_remotes: tuple[str, ...] = setting(each(lambda text: parse_remote(text).rstrip("/")), ())
-    offsite_keep_days: int = setting(parse_number, 35)
+    offsite_keep_days: int = setting(parse_days, 35)
     offsite_seconds: int = setting(parse_number, 14400)
     offsite_cleanup: bool = setting(parse_yes_no, False)
     # Not settings: what was worked out while loading.
@@ -416,8 +427,9 @@ class Settings:
         places = f"{env.get('PATH', '')}:/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/usr/sbin:/sbin".split(":")
         env["PATH"] = ":".join(dict.fromkeys(filter(None, places)))
         if not env.get("HOME") or not os.access(env["HOME"], os.X_OK):  # runuser keeps root's
-            env["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
-        return env | {"LC_ALL": "C", "LANGUAGE": "C"}
+            home = os.path.expanduser(f"~{user_name()}")
+            env["HOME"] = home if home.startswith("/") else "/"
+        return env | {"LC_ALL": "C", "LANGUAGE": "C", "PG_COLOR": "never"}
 
     def which(self, program: str) -> str | None:
         """Find a program on that PATH."""
@@ -462,7 +474,7 @@ def check_private(path: Path) -> str:
     """
     facts = path.stat()
     if facts.st_uid not in (os.geteuid(), 0, Path(__file__).stat().st_uid):
-        return f"{path} belongs to another user: chown {pwd.getpwuid(os.geteuid()).pw_name} {shlex.quote(str(path))}"
+        return f"{path} belongs to another user: chown {user_name()} {shlex.quote(str(path))}"
     allowed = 0o640 if facts.st_uid == 0 else 0o600
     if stat.S_IMODE(facts.st_mode) & 0o077 & ~allowed:
         return f"{path} can be read or changed by others: chmod 600 {shlex.quote(str(path))}"
@@ -501,7 +513,10 @@ def parse_layer(layer: Mapping[str, str], origin: str, problems: list[str]) -> d
         if name not in FIELDS:
             continue
         if text and name != given:
-            text = read_private(Path(text), f"{origin}: {given}:", problems).rstrip("\r\n")
+            path, said = Path(text), len(problems)
+            text = read_private(path, f"{origin}: {given}:", problems).rstrip("\r\n")
+            if not text and len(problems) == said:
+                problems.append(f"{origin}: {given}: {path} is empty: write the secret into it, or take {given} out")
             if layer.get(name):
                 problems.append(f"{origin}: both {name} and {given} are set: keep one")
         meta = FIELDS[name].metadata
@@ -532,8 +547,29 @@ def merge_connection(layers: Iterable[Mapping[str, Any]]) -> Connection:
         moved = any(parts.get(key, getattr(result, key)) != getattr(result, key) for key in ("host", "user"))
         if from_url and moved:
             result, from_url = dataclasses.replace(result, password=""), False
-        result = dataclasses.replace(result, **parts)
+        result, from_url = dataclasses.replace(result, **parts), from_url and "password" not in parts
     return result
+
+
+def application_url(path: Path, complaints: list[str]) -> dict[str, Any]:
+    """Read DATABASE_URL from the application's own .env, which is not ours: what is wrong there stops nothing."""
+    try:
+        lines = parse_env_lines(path.read_text("utf-8", "surrogateescape"))
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            complaints.append(f"{path} cannot be read: {error.strerror}")
+        return {}
+    found = {name: value for name, value, _ in lines if name == "DATABASE_URL"}
+    return parse_layer(found, str(path), complaints)
+
+
+def why_misplaced(settings: Settings) -> str:
+    """Say why QR_CODES_DIR cannot be where it is: a restore replaces it whole. '' where it can."""
+    codes = settings.qr_codes_path.resolve()
+    for name, path in (("APP_DIR", settings.app_dir), ("BACKUP_DIR", settings.backup_dir)):
+        if settings.qr_codes_dir and codes in (path.resolve(), *path.resolve().parents):
+            return f"QR_CODES_DIR={settings.qr_codes_dir} holds {name} {path}: it must be the pictures' own directory"
+    return ""
 
 
 def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
@@ -544,33 +580,38 @@ def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
     """
     problems: list[str] = []
     path = env_file or HERE / ".env.backup"
-    from_file = read_env_file(path, problems) if env_file or path.exists() else {}
+    from_file = read_env_file(path, problems) if env_file or os.path.lexists(path) else {}
     sources = [(str(path), from_file), ("environment", os.environ), ("command line", flags)]
     layers = [parse_layer(layer, origin, problems) for origin, layer in sources]
     merged = layers[0] | layers[1] | layers[2]
-    application = merged.get("APP_DIR", HERE) / ".env"
-    with contextlib.suppress(OSError, UnicodeError):
-        lines = parse_env_lines(application.read_text("utf-8"))
-        found = {name: value for name, value, _ in lines if name == "DATABASE_URL"}
-        layers.insert(0, parse_layer(found, str(application), problems))
+    passed_over: list[str] = []
+    layers.insert(0, application_url(merged.get("APP_DIR", HERE) / ".env", passed_over))
     if problems:
         raise UsageError("\n".join(problems))
+    connection = merge_connection(layers)
+    for complaint in passed_over if connection == Connection() else ():
+        log.warning("%s (so it names no database here)", complaint)
     passed_on = {name: value for name, value in {**from_file, **os.environ}.items() if PASSED_ON.match(name)}
     secret_values = {value for name, value in passed_on.items() if re.search("PASSWORD|SECRET|TOKEN|KEY|_PASS$", name)}
     given = [layer[name] for layer in layers for name in SECRETS if name in layer]
     secret_values |= {value.password if isinstance(value, Connection) else value for value in given}
-    return Settings(
+    settings = Settings(
         **{name.lower(): value for name, value in merged.items()},
-        connection=merge_connection(layers),
+        connection=connection,
         env_file=path if from_file else None,
         passed_on=passed_on,
         secret_values=tuple(sorted((value for value in secret_values if len(value) > 3), key=len, reverse=True)),
     )
+    misplaced = why_misplaced(settings)
+    if misplaced:
+        raise UsageError(misplaced)
+    return settings
 
 
 # ==== 3. Programs =====================================================================================================
 
 LAST_WORDS = 16384  # bytes of stderr kept per program
+LONG_LINE = re.compile(rb"([^\n]{2000})[^\n]+")  # as when pg_dump shows the query that failed, with every table in it
 GRACE_SECONDS = 10  # between SIGTERM and SIGKILL
 
 
@@ -604,6 +645,11 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _last_words(stderr: bytes) -> str:
+    """Give the end of what a program said, of a long line only the beginning."""
+    return LONG_LINE.sub(rb"\1...", stderr)[-LAST_WORDS:].decode("utf-8", "replace")
 
 
 def _pump(routes: Mapping[int, Callable[[bytes], object]], stall: float, limit: float, name: str) -> None:
@@ -669,7 +715,7 @@ def pipeline(
         _stop(processes)
         for stream in (s for p in processes for s in (p.stdout, p.stderr) if s):
             stream.close()
-    said = [word[-LAST_WORDS:].decode("utf-8", "replace") for word in words]
+    said = [_last_words(word) for word in words]
     ended = zip(names, processes, said)
     failed = [ProgramError(name, process.returncode, text) for name, process, text in ended if process.returncode]
     if failed:
@@ -695,8 +741,7 @@ class Psql:
         """Give the reason for which psql ended."""
         self._process.wait(GRACE_SECONDS)
         self._words.seek(0)
-        said = self._words.read()[-LAST_WORDS:].decode("utf-8", "replace")
-        said = re.sub(r"^psql:<stdin>:\d+: ", "", said, flags=re.MULTILINE)
+        said = re.sub(r"^psql:<stdin>:\d+: ", "", _last_words(self._words.read()), flags=re.MULTILINE)
         errors = re.findall(r"^(?:ERROR|FATAL|psql: error).*", said, re.MULTILINE)
         return ProgramError("psql", self._process.returncode, "\n".join([said, *errors[-1:]]))
 
@@ -1034,17 +1079,23 @@ def locked(directory: Path, command: str, wait_seconds: int = 0) -> Iterator[int
 def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
     """Give a private directory (0700) in `base`, else in /tmp, for passwords and unpacked dumps; removed at the end.
 
-    Who holds the lock of the BACKUP_DIR `owner` first removes what its dead runs left in `base`. What was made there
-    without a lock, as verify does for what it unseals, is a leftover after a day.
+    Who holds the lock of the BACKUP_DIR `owner` first removes what its dead runs left in `base`. What was made there or
+    in /tmp without a lock, as verify does for what it unseals, is a leftover after a day.
     """
+    if base and not base.is_dir():
+        raise BackupError(f"WORK_DIR {base} is not there: make it, or correct WORK_DIR")
     unowned = ".work-opened-"
     prefix = f".work-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-" if owner else unowned
-    for leftover in base.glob(".work-*") if base and owner else ():
+    places = {base, Path(tempfile.gettempdir())} if base and owner else ()
+    for leftover in (found for place in places for found in place.glob(".work-*")):
         with contextlib.suppress(FileNotFoundError):
-            old = leftover.name.startswith(unowned) and time.time() - leftover.lstat().st_mtime > 86400
-            if old or leftover.name.startswith(prefix):
+            facts = leftover.lstat()
+            old = time.time() - facts.st_mtime > 86400 and (leftover.parent == base or facts.st_uid == os.geteuid())
+            if leftover.name.startswith(prefix) or (leftover.name.startswith(unowned) and old):
                 log.info("removing %s, left by a run that died", leftover)
                 shutil.rmtree(leftover, ignore_errors=True)
+                if os.path.lexists(leftover):
+                    log.warning("%s could not be removed, and may hold an unpacked dump: remove it as root", leftover)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=base, ignore_cleanup_errors=True) as work:
         yield Path(work)
 
@@ -1188,12 +1239,28 @@ def swap_directory(new: Path, live: Path, before: Path) -> None:
     sync_directory(live.parent)
 
 
+def read_swap(note: Path) -> tuple[Path, Path, Path]:
+    """Read the note of a directory swap: what is new, the live name, and where what was live is kept.
+
+    Raise ValueError unless they stand side by side under the names that a restore gives. Else root would rename and
+    remove what whoever may write in BACKUP_DIR likes.
+    """
+    swap = json.loads(note.read_text("utf-8"))
+    new, live, before = (Path(swap[key]) for key in ("new", "live", "before"))
+    name, when = re.escape(live.name), r"\d{8}T\d{6}Z"
+    kept, unpacked = rf"{name}\.before-{when}", rf"\.{name}\.restoring-{when}"
+    named = re.fullmatch(kept, before.name) and re.fullmatch(f"{kept}|{unpacked}", new.name)
+    if not named or not live.is_absolute() or {new.parent, before.parent} != {live.parent}:
+        raise ValueError("not a swap of ours")
+    return new, live, before
+
+
 def finish_swap(note: Path) -> None:
     """Finish a directory swap that was cut off between its two renames; clear away one that never began."""
     if not note.exists():
         return
     try:
-        new, live, before = (Path(json.loads(note.read_text("utf-8"))[key]) for key in ("new", "live", "before"))
+        new, live, before = read_swap(note)
     except (ValueError, KeyError, TypeError):
         raise BackupError(f"{note} cannot be read: look whether a directory *.before-* must be renamed back, "
                           "then remove it") from None  # fmt: skip
@@ -1484,7 +1551,9 @@ def find_set(sets: Sequence[BackupSet], wanted: str, kinds: Sequence[str]) -> Ba
     for candidate in sets:
         if candidate.id == wanted or (wanted == "latest" and not candidate.lacks(kinds)):
             return candidate
-    what = f"set that holds all of: {', '.join(kinds)}" if wanted == "latest" else f"set (or file) {printable(wanted)}"
+    what = f"set (or file) {printable(wanted)}"
+    if wanted == "latest":
+        what = f"set that holds all of: {', '.join(kinds)}" if kinds else "set here yet: is its disk mounted?"
     raise UsageError(f"there is no backup {what}. See: backup_system.py list")
 
 
@@ -1665,7 +1734,7 @@ def unseal(path: Path, method: str, settings: Settings, plain: Path) -> None:
     except ProgramError as error:
         if error.returncode < 0:
             raise BackupError(f"{path.name} could not be opened: {error}. Try again") from None
-        if not re.search(NO_KEY, error.stderr):
+        if not re.search(NO_KEY, seal_words(error)):
             raise DamageError(f"{path.name} is damaged: {seal_words(error)}") from None
         hint = "gpg --import brings it" if method == "gpg" else "is DECRYPT_IDENTITY_FILE the right one?"
         why = f"the key is missing ({seal_words(error)}): {hint}"
@@ -1980,7 +2049,8 @@ def ask_server(connection: Connection, settings: Settings, work: Path) -> Server
                          "rename it")  # fmt: skip
     programs = postgres_programs("psql", settings)
     if not programs:
-        raise BackupError(f"psql is not installed, and the backup of {connection} needs it: {install_advice(15)}")
+        where = f"in PG_BIN_DIR={settings.pg_bin_dir}" if settings.pg_bin_dir else "installed"
+        raise BackupError(f"psql is not {where}, and the backup of {connection} needs it: {install_advice(15)}")
     with session(programs[0], env) as psql:
         facts = json.loads(psql.value(DATABASE_FACTS))
     if connection.dbname and facts["database"] != connection.dbname:
@@ -2566,6 +2636,10 @@ def add_file(tar: tarfile.TarFile, name: str, path: Path, flags: int) -> bool:
         return still and (small or state() == before)
 
 
+# What is named, and exit 3, but no reason to distrust the rest.
+NO_LOSS = ("vanished", "a socket, pipe or device", "a symbolic link out of the tree")
+
+
 def tree(root: Path) -> Iterator[tuple[str, str]]:
     """Yield (name relative to root, complaint or '') for a tree, a directory before its content, following no link."""
     failures: list[OSError] = []
@@ -2579,17 +2653,14 @@ def tree(root: Path) -> Iterator[tuple[str, str]]:
         directories.sort()
         yield from ((os.path.normpath(f"{below}/{name}"), "") for name in sorted([*directories, *files]))
     for error in failures:
-        yield os.path.relpath(error.filename, root), f"cannot be read: {error.strerror}"
+        gone = isinstance(error, FileNotFoundError)
+        yield os.path.relpath(error.filename, root), NO_LOSS[0] if gone else f"cannot be read: {error.strerror}"
 
 
 def link_inside(name: str, target: str) -> bool:
     """Tell whether a symbolic link points to a place inside its own tree."""
     reached = os.path.normpath(os.path.join(os.path.dirname(name), target))
     return not os.path.isabs(target) and reached != ".." and not reached.startswith("../")
-
-
-# What is named, and exit 3, but no reason to distrust the rest.
-NO_LOSS = ("vanished", "a socket, pipe or device", "a symbolic link out of the tree")
 
 
 def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any], follow: bool) -> None:
@@ -2624,19 +2695,25 @@ def write_tar(
 ) -> dict[str, Any]:
     """Write a deterministic .tar.gz of (name, complaint) pairs (no wall clock in it) and give its facts.
 
-    What is not stored as it was goes to the report. Where that is more than 1 % of the files, or any configuration
-    file, the archive is marked partial: it is kept, but counts as good nowhere.
+    What is not stored as it was goes to the report. Where that is more than 1 % of the files, a directory, of which
+    nobody knows what it holds, or any configuration file, the archive is marked partial: it is kept, but counts as good
+    nowhere.
     """
+    unknown = 0
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
     def produce(put: Callable[[bytes], object]) -> None:
+        nonlocal unknown
         with (
             gzip.GzipFile("", "wb", 1, types.SimpleNamespace(write=put, flush=lambda: None), mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, dereference=True, encoding="utf-8",
                          errors="surrogateescape") as tar,
         ):  # fmt: skip
-            for name, complaint in names:
+            for count, (name, complaint) in enumerate(names):
+                if count > MAX_MEMBERS:
+                    raise BackupError(f"{root} holds more than {MAX_MEMBERS} files: move away what is not needed")
                 if complaint:
                     facts["skipped"][name] = complaint
+                    unknown += complaint not in NO_LOSS
                 else:
                     add_member(tar, root, name, facts, follow=kind == "files")
             facts["raw_bytes"] = tar.offset
@@ -2647,7 +2724,7 @@ def write_tar(
         if listed:
             job.report.problem(f"{kind}: {text}: {names_shown(listed)}")
     lost = sum(kind == "files" or reason not in NO_LOSS for reason in facts["skipped"].values())
-    if lost > (0 if kind == "files" else facts["file_count"] / 100):
+    if unknown or lost > (0 if kind == "files" else facts["file_count"] / 100):
         facts["partial"] = f"partial: {lost} files could not be stored"
         advice = "let this user read them and run the backup again"
         job.report.problem(f"{kind}: {lost} files could not be stored: {advice}", FAILED)
@@ -2725,6 +2802,14 @@ def replace_file(new: Path, live: Path, restore_id: str) -> str:
     return "new" if old is None else f"replaced (before: {before.name})"
 
 
+def may_be_there(path: Path) -> bool:
+    """Tell whether something is at a path, or cannot be seen there because a directory above it is closed to us."""
+    try:
+        return status_of(path) is not None
+    except OSError:
+        return True
+
+
 class ConfigFiles(Directory):
     """The configuration files, named one by one, relative to APP_DIR. Of one that is a link the content is stored."""
 
@@ -2733,12 +2818,14 @@ class ConfigFiles(Directory):
     def dump(self, job: Job, write: Callable[[bytes], object]) -> dict[str, Any]:
         """Store the listed files and the directories above them."""
         root, listed, last = job.settings.app_dir, sorted(set(job.settings.config_files)), job.previous.get(self.kind)
-        present = [name for name in listed if status_of(root / name)]
+        present = [name for name in listed if not os.path.isdir(root / name) and may_be_there(root / name)]
         if not present:
             raise BackupError(f"none of CONFIG_FILES is in APP_DIR {root}: correct APP_DIR, "
                               "or set CONFIG_FILES= to back up none")  # fmt: skip
         for name in [name for name in listed if name not in present]:
-            if last and name in last.facts.get("names", []):
+            if os.path.isdir(root / name):
+                job.report.problem(f"files: {printable(name)} is a directory: list its files in CONFIG_FILES", FAILED)
+            elif last and name in last.facts.get("names", []):
                 job.report.problem(f"files: {printable(name)} was in the last backup and is gone")
             else:
                 log.warning("files: %s is not there (CONFIG_FILES lists what should be)", printable(name))
@@ -3826,7 +3913,7 @@ def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if "tables" in last and "tables" in now:
         counts.append(("rows", sum(before.values()), sum(after.values())))
     elif "objects" in last and "objects" in now:  # one of them has no fingerprint
-        counts.append(("tables", last["objects"]["tables"], now["objects"]["tables"]))
+        counts.append(("tables", last["objects"].get("tables"), now["objects"].get("tables")))
     for what, old, new in counts:
         if old and new is not None and new * 2 < old:
             shrunk.append(f"{old} {what} before, {new} now ({100 - 100 * new // old} % fewer)")
@@ -3943,6 +4030,8 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
     dumped = tuple(kind for kind in kinds if kind in ("database", "roles"))
     backup_dir, report = settings.backup_dir, args.report
+    if set(kinds) - set(settings.kinds):
+        raise UsageError(f"--only {names_shown(kinds)}: QR_CODES_DIR or CONFIG_FILES is empty, which switches that off")
     check_backup_dir(backup_dir)
     try_seal(settings)
     lock = locked(backup_dir, "backup", settings.lock_wait_seconds)
@@ -4066,7 +4155,9 @@ def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
     say("\n".join(list_rows(sets, args.kind)))
     for path, why in (dict.fromkeys(orphans, "an archive without its sidecar: no backup") | strays).items():
         log.warning("%s: %s", path, why)
-    if not sets:
+    if not (settings.backup_dir / MARKER).exists():
+        log.warning("BACKUP_DIR %s has no marker file %s: is its disk mounted?", settings.backup_dir, MARKER)
+    elif not sets:
         log.info("no backups in %s yet: make one with backup_system.py backup", settings.backup_dir)
     return DONE
 
@@ -4079,9 +4170,11 @@ def check_stored(archive: Archive) -> None:
     if not archive.sha256:
         return
     try:
-        size = archive.path.lstat().st_size
-        if size != archive.size_bytes:
-            raise DamageError(f"{name}: {size} bytes instead of {archive.size_bytes}")
+        facts = archive.path.lstat()
+        if facts.st_size != archive.size_bytes:
+            raise DamageError(f"{name}: {facts.st_size} bytes instead of {archive.size_bytes}")
+        if not stat.S_ISREG(facts.st_mode):
+            raise DamageError(f"{name} is no regular file")
         with archive.path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
@@ -4237,6 +4330,10 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
         writable = writable and archive.path.resolve().parent.parent == backup_dir.resolve()  # else it is a copy
     else:
         chosen = sets_to_verify(catalog(settings), args)
+        if not chosen and not (backup_dir / MARKER).exists():
+            check_backup_dir(backup_dir, make=False)
+        if not chosen and not args.report.problems:
+            log.warning("there is no backup in %s yet, so nothing was verified", backup_dir)
     marks = check_each(chosen, check, args)
     if marks and writable:
         record(settings, args.report, archives=marks)
@@ -4436,6 +4533,8 @@ def restore_targets(settings: Settings, args: argparse.Namespace, kinds: Sequenc
     """Say where each kind goes. Raise UsageError where that is not clear."""
     if args.directory and (len(kinds) != 1 or kinds[0] not in ("qr_codes", "files")):
         raise UsageError("--directory takes the members of one archive: add --only qr_codes or --only files")
+    if "qr_codes" in kinds and not (args.directory or settings.qr_codes_dir):
+        raise UsageError("into which directory? QR_CODES_DIR is empty: set it, or say --directory DIR")
     if args.database and "database" not in kinds:
         raise UsageError("--database is given, but no database is restored")
     url = settings.restore_database_url or Connection()
@@ -4875,8 +4974,10 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     for path in (settings.app_dir / name for name in settings.config_files):
         if not os.path.exists(path):
             yield "WARN", "config file", f"{path} is not there, or out of reach: correct APP_DIR or CONFIG_FILES"
+        elif path.is_dir():
+            yield "FAIL", "config file", f"{path} is a directory: list its files in CONFIG_FILES"
         elif not os.access(path, os.R_OK):
-            yield "FAIL", "config file", f"{path} is not readable for {pwd.getpwuid(os.geteuid()).pw_name}"
+            yield "FAIL", "config file", f"{path} is not readable for {user_name()}"
         elif path.name == ".env" and path.stat().st_mode & 0o007:
             yield "WARN", "config file", f"{path} can be read by everybody: chmod o= {shlex.quote(str(path))}"
         else:
@@ -4932,9 +5033,10 @@ def check_sealing(settings: Settings) -> Iterator[Finding]:
 
 def check_places(settings: Settings) -> Iterator[Finding]:
     """Look at what must be writable, at BACKUP_DIR's space, modes and lock, and at the newest complete set's age."""
-    backup_dir, user = settings.backup_dir, pwd.getpwuid(os.geteuid()).pw_name
+    backup_dir, user = settings.backup_dir, user_name()
     files = [("WARN", "LOG_DIR", settings.log_dir / "backup.log"), ("FAIL", "STATUS_PAGE", settings.status_page),
-             ("WARN", "METRICS_FILE", settings.metrics_file)]  # fmt: skip
+             ("WARN", "METRICS_FILE", settings.metrics_file),
+             ("FAIL", "WORK_DIR", settings.work_dir and settings.work_dir / "x")]  # fmt: skip
     for level, name, path in files:
         if path and not os.access(path.parent, os.W_OK | os.X_OK):
             yield level, name, f"{path.parent} cannot be written: make it, and setfacl -m u:{user}:rwx it"
@@ -4943,8 +5045,9 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     full = free < 3 * sum(archive.size_bytes for archive in newest_archives(sets).values())
     room = ": room for fewer than three more backups" if full else ""
     yield "WARN" if full else "OK", "BACKUP_DIR", f"{backup_dir}, {human_size(free)} free{room}"
-    stored = [path for path in (backup_dir, *backup_dir.glob("*/*")) if not path.is_symlink()]
-    public = [str(path) for path in stored if path.stat().st_mode & 0o007]
+    stored = [(path, status_of(path)) for path in (backup_dir.resolve(), *backup_dir.glob("*/*"))]
+    there = [(path, found.st_mode) for path, found in stored if found]  # a file may go while we look
+    public = [str(path) for path, mode in there if mode & 0o007 and not stat.S_ISLNK(mode)]
     if public:
         advice = f"chmod -R o= {shlex.quote(str(backup_dir))}"
         yield "WARN", "modes", f"everybody may look at {names_shown(public)}: {advice}"
@@ -5015,6 +5118,14 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
     return DONE
 
 
+def up_to_99999(text: str) -> int:
+    """Read a number of the command line as a setting is read."""
+    try:
+        return parse_days(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line. Global options work before and after the subcommand (without SUPPRESS one is lost)."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
@@ -5061,11 +5172,12 @@ def build_parser() -> argparse.ArgumentParser:
     cleanup.add_argument("--dry-run", action="store_true", help="only show what would be deleted, and why")
     drill = command("drill", cmd_drill, "prove a set: restore it into a scratch database, compare, time it, drop it")
     drill.add_argument("--backup", default="latest", metavar="ID", help="a set's id, latest (the default) or random")
-    drill.add_argument("--if-older", type=int, default=0, metavar="DAYS", help="only if the last good drill is older")
+    drill.add_argument("--if-older", type=up_to_99999, default=0, metavar="DAYS",
+                       help="only if the last good drill is older")  # fmt: skip
     status = command("status", cmd_status, "say whether the backups are healthy, then how they stand")
     status.add_argument("--json", action="store_true", help="for machines; the keys are stable")
     status.add_argument("--html", type=Path, metavar="FILE", help="also write the status page there")
-    status.add_argument("--max-age", type=int, default=MAX_AGE_HOURS, metavar="HOURS",
+    status.add_argument("--max-age", type=up_to_99999, default=MAX_AGE_HOURS, metavar="HOURS",
                         help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
     status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank: cleanup goes on")
     push = command("push", cmd_push, "copy every good set that a remote lacks there")
