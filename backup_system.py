@@ -730,6 +730,9 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str], limit: float =
     return output.decode("utf-8", "replace")
 
 
+PSQL_FLAGS = ("-X", "-q", "-w", "-v", "ON_ERROR_STOP=1")  # always: without the last, half a file would exit 0
+
+
 class Psql:
     """A psql that is fed through its stdin: one process and one login for many queries. Made by `session`."""
 
@@ -737,21 +740,25 @@ class Psql:
         self._process, self._words = process, words
         self._token = secrets.token_hex(16)
 
-    def _failure(self) -> ProgramError:
-        """Give the reason for which psql ended."""
-        self._process.wait(GRACE_SECONDS)
+    def failure(self) -> ProgramError:
+        """Give what psql said of a failure, the reason last."""
         self._words.seek(0)
         said = re.sub(r"^psql:<stdin>:\d+: ", "", _last_words(self._words.read()), flags=re.MULTILINE)
         errors = re.findall(r"^(?:ERROR|FATAL|psql: error).*", said, re.MULTILINE)
-        return ProgramError("psql", self._process.returncode, "\n".join([said, *errors[-1:]]))
+        return ProgramError("psql", self._process.poll() or 0, "\n".join([said, *errors[-1:]]))
+
+    def _ended(self) -> ProgramError:
+        """Give the reason for which psql ended."""
+        self._process.wait(GRACE_SECONDS)
+        return self.failure()
 
     def send(self, sql: str) -> None:
         """Start a query; `receive` waits for it."""
         try:
-            self._process.stdin.write(f"{sql.rstrip().rstrip(';')};\n\\echo {self._token}\n".encode())
+            self._process.stdin.write(f"{sql.rstrip().rstrip(';')}\n;\n\\echo {self._token}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise self._failure() from None
+            raise self._ended() from None
 
     def ready(self, seconds: float) -> bool:
         """Wait up to `seconds` for the query that was sent; tell whether `receive` has something to read."""
@@ -766,7 +773,7 @@ class Psql:
                 raise BackupError(f"the server did not answer a query within {seconds:.0f} s")
             chunk = os.read(self._process.stdout.fileno(), MIB)
             if not chunk:
-                raise self._failure()
+                raise self._ended()
             output += chunk
         text = output[: -len(end)].decode("utf-8", "surrogateescape")
         return list(csv.reader(io.StringIO(text, newline="")))
@@ -784,8 +791,8 @@ class Psql:
 
 @contextlib.contextmanager
 def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
-    """Open a psql fed through its stdin. -X and ON_ERROR_STOP always: without, half a file would exit 0."""
-    command = [psql, "-X", "-q", "-t", "--csv", "-w", "-v", "ON_ERROR_STOP=1"]
+    """Open a psql fed through its stdin."""
+    command = [psql, *PSQL_FLAGS, "-t", "--csv"]
     env = {**env, "PGCLIENTENCODING": "UTF8"}
     csv.field_size_limit(1 << 30)  # a database's facts are one field
     with tempfile.TemporaryFile() as words:  # not a pipe: a script's notices would fill it and hang both sides
@@ -894,8 +901,12 @@ ADVICE = {
     "row-level security": "the backup role needs BYPASSRLS: ALTER ROLE ... BYPASSRLS",
     "shared memory|max_locks_per_transaction": "raise max_locks_per_transaction on the server (to 256) and restart it",
     "permission denied to create database": "the role needs CREATEDB, or set RESTORE_DATABASE_URL to one that has it",
-    "permission denied|must be owner|must be superuser|must be member":
-        "GRANT pg_read_all_data TO it for a backup; set RESTORE_DATABASE_URL to an administrator for a restore",
+    "process is being terminated|terminate process|SUPERUSER attribute may terminate":
+        "close the sessions of other roles in that database, or set RESTORE_DATABASE_URL to a superuser",
+    "permission denied|must be (?:an? )?(?:owner|superuser|member)":
+        "for a backup, GRANT pg_read_all_data TO it; else set RESTORE_ or DRILL_DATABASE_URL to an administrator",
+    'default_tablespace|tablespace ".*" does not exist':
+        "CREATE TABLESPACE it on this server first, or restore by hand with pg_restore",
     "No space left": "the server's disk is full: free space there",
 }  # fmt: skip
 TRANSIENT = f"{NOT_READY}|too many clients|Connection refused|Temporary failure in name|the database system is not"
@@ -1859,7 +1870,7 @@ def read_tables(psql: Psql, seconds: float = 0, known: Mapping[str, Any] | None 
                 + "\nUNION ALL ".join(hashing)
                 + ";\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nROLLBACK TO t; RELEASE t", 0)  # fmt: skip
             if state not in ("00000", "57014"):  # query_canceled: the time is over
-                raise BackupError(f"reading {names_shown(names)} failed (SQLSTATE {state})")
+                raise psql.failure()
         for name, count, digest in rows or psql.rows("\nUNION ALL ".join(counting), 0):
             result[name] = {"rows": int(count), "hash": digest or None}
     return result
@@ -1935,11 +1946,14 @@ def only_counted(tables: Mapping[str, Any]) -> list[str]:
     return [name for name, entry in tables.items() if not entry["hash"]]
 
 
+NOT_HASHED = "only counted, not hashed: "
+
+
 def proof_text(facts: Mapping[str, Any]) -> str:
     """Say how much of a database was compared: `11 tables, 70,432 rows`, and what was only counted."""
     tables, counted = facts["tables"], only_counted(facts["tables"])
     text = f"{len(tables)} tables, {sum(entry['rows'] for entry in tables.values()):,} rows"
-    return text + (f"; only counted, not hashed: {names_shown(counted)}" if counted else "")
+    return text + (f"; {NOT_HASHED}{names_shown(counted)}" if counted else "")
 
 
 # ==== 8. Sources ======================================================================================================
@@ -2027,9 +2041,17 @@ class Source(Protocol):
         """Build beside what is live and give the swap: calling it puts the new in place and says what was kept."""
 
 
-def open_session(server: Server, dbname: str = "") -> contextlib.AbstractContextManager[Psql]:
+# What a role or a database may have set against long sessions, which a restore has.
+NO_TIMEOUTS = """SELECT set_config(name, '0', false) FROM pg_settings
+  WHERE name IN ('statement_timeout', 'idle_session_timeout', 'transaction_timeout')"""
+
+
+@contextlib.contextmanager
+def open_session(server: Server, dbname: str = "") -> Iterator[Psql]:
     """Open psql on a server, in the database given or the connection's own. It raises ProgramError as psql gave it."""
-    return session(server.psql, {**server.env, **({"PGDATABASE": dbname} if dbname else {})})
+    with session(server.psql, {**server.env, **({"PGDATABASE": dbname} if dbname else {})}) as psql:
+        psql.rows(NO_TIMEOUTS)
+        yield psql
 
 
 def ask(server: Server, sql: str, dbname: str = "", seconds: float = 60) -> list[list[str]]:
@@ -2071,14 +2093,17 @@ def find_server(connection: Connection, settings: Settings, work: Path, patient:
             time.sleep(delay)
 
 
-def find_admin_server(connection: Connection, settings: Settings, work: Path, patient: bool = True) -> Server:
-    """Reach a server in a database that one may stand in while others are made and renamed."""
-    try:
-        return find_server(dataclasses.replace(connection, dbname="postgres"), settings, work, patient)
-    except BackupError as error:
-        if 'database "postgres"' not in str(error):  # else it is absent, or closed to us
-            raise
-        return find_server(dataclasses.replace(connection, dbname="template1"), settings, work, patient=False)
+def find_admin_server(
+    connection: Connection, settings: Settings, work: Path, patient: bool = True, target: str = ""
+) -> Server:
+    """Reach a server in a database that one may stand in while others, `target` among them, are made and renamed."""
+    places = [name for name in ("postgres", "template1") if name != target]
+    for place in places:
+        try:
+            return find_server(dataclasses.replace(connection, dbname=place), settings, work, patient)
+        except BackupError as error:
+            if place == places[-1] or f'database "{place}"' not in str(error):  # else it is absent, or closed to us
+                raise
 
 
 def compressor(settings: Settings) -> tuple[list[str], str]:
@@ -2125,7 +2150,10 @@ def content_of(path: Path, settings: Settings) -> str:
     head = bytearray()
     with contextlib.suppress(ProgramError):
         unpacked(path, settings, BEGINNING, sink=head.extend)
-    if head.startswith(b"PGDMP") or (head[257:262] == b"ustar" and head.startswith(b"toc.dat\0")):
+    in_tar = head[257:262] == b"ustar" and head.startswith(b"toc.dat\0")
+    if in_tar and unpack_stage(path, settings):  # it stops reading before the end, which kills the stage that unpacks
+        raise UsageError(f"{path.name}: pg_restore reads a dump in tar format only unpacked: gzip -dk or zstd -d it")
+    if in_tar or head.startswith(b"PGDMP"):
         return "custom"
     if head[257:262] == b"ustar":
         return "tar"
@@ -2199,8 +2227,9 @@ def guard_script(script: Path, name: str) -> None:
     psql obeys DROP DATABASE and \\connect in the output of `pg_dump --clean --create` and so destroyed the live
     database, exit 0 (measured). COPY data are passed over; \\restrict becomes a comment, because we set our own.
     """
-    at, words = 0, []
+    words: list[bytes] = []
     with script.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as text:
+        at = 3 if text[:3] == b"\xef\xbb\xbf" else 0  # a byte order mark, which psql passes over
         while token := SQL_TOKEN.search(text, at):
             at, kind = token.end(), token.lastgroup
             if kind == "word" and len(words) < 5000:  # one INSERT may have a million lines
@@ -2293,7 +2322,7 @@ def creation_options(job: Job, archive: Archive, content: str, live: Live) -> st
         command = [job.program("pg_dump"), "-w", "--create", "--schema-only", "--exclude-schema=*"]
         pipeline([command], env={**job.server.env, "PGDATABASE": live["name"]}, sink=text.extend)
     found = CREATE_DATABASE.search(text)
-    options = re.sub(r"TABLESPACE = \S+", "", found[1].decode()) if found else ""
+    options = re.sub(r'TABLESPACE = (?:"(?:[^"]|"")*"|\S+)', "", found[1].decode()) if found else ""
     if live and live["properties"]["tablespace"] != "pg_default":  # to name that one needs a right that owners lack
         options += f" TABLESPACE {quote_name(live['properties']['tablespace'])}"
     return options
@@ -2350,7 +2379,7 @@ def load_script(job: Job, path: Path, scratch: str) -> None:
     with script.open("xb") as stream:
         read_sql(path, job.settings, stream.write)
     guard_script(script, path.name)
-    command = [psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-d", scratch]
+    command = [psql, *PSQL_FLAGS, "-o", "/dev/null", "-d", scratch]
     major, minor = program_version(psql)
     if minor >= {14: 19, 15: 14, 16: 10, 17: 6}.get(major, 0):
         command += ["-c", f"\\restrict {secrets.token_hex(16)}"]
@@ -2432,6 +2461,10 @@ def require_extensions(server: Server, extensions: Iterable[str]) -> None:
                           f"Install them (often apt install {packages}), then restore again")  # fmt: skip
 
 
+DRILL_FLAGS = ("--no-owner", "--no-acl", "--no-tablespaces")
+ANALYZE = "\\set ON_ERROR_STOP 0\nANALYZE;\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nSET search_path = ''"
+
+
 class Scratch(NamedTuple):
     """A restored database beside the live one."""
 
@@ -2504,14 +2537,14 @@ class Database:
             undo.enter_context(in_use)
             guard = in_use.enter_context(open_session(server, scratch))  # so that nobody takes it for a leftover
             log.info("restoring %s into the scratch database %s", path.name, scratch)
-            guard.rows("SELECT 1")
             if content == "custom":
-                load_dump(job, archive, scratch, *(("--no-owner", "--no-acl") if drill else ()))
+                load_dump(job, archive, scratch, *(DRILL_FLAGS if drill else ()))
             else:
                 load_script(job, path, scratch)
-            guard.send("ANALYZE")  # and meanwhile the proof
+            guard.send(ANALYZE)  # and meanwhile the proof
             found, differences = prove(job, archive, scratch)
-            guard.receive(0)
+            if guard.receive(0) != [["00000"]]:
+                log.warning("the planner has no statistics yet, for ANALYZE failed: %s", guard.failure())
             if properties:
                 guard.rows(";\n".join(property_statements(scratch, properties)))
         except ProgramError as error:
@@ -2581,7 +2614,13 @@ class Roles:
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Plan to make the roles that are missing; one that is there is never altered, its differences are named."""
         script = bytearray()
-        read_sql(archive.path, job.settings, script.extend)
+        def take(chunk: bytes) -> None:
+            script.extend(chunk)
+            if b"\n\\connect " in script[-len(chunk) - 10 :]:
+                raise UsageError(f"{archive.path.name} holds whole databases too, which is not taken: "
+                                 "restore a pg_dump of each, and the roles from pg_dumpall --roles-only")  # fmt: skip
+
+        read_sql(archive.path, job.settings, take)
         stored = role_statements(script.decode("utf-8", "replace"))
         with explained(job.server.connection):
             present = role_statements(run(self.command(job), env=job.server.env))
@@ -2802,6 +2841,14 @@ def replace_file(new: Path, live: Path, restore_id: str) -> str:
     return "new" if old is None else f"replaced (before: {before.name})"
 
 
+def require_replaceable(live: Path, device: int) -> None:
+    """Raise BackupError where no file of this device can be renamed to `live`."""
+    parent = next(place for place in live.resolve().parents if place.exists())
+    if is_mount_point(live.resolve()) or live.is_dir() or parent.stat().st_dev != device:
+        raise BackupError(f"{live} is a mount point, a directory, or on another file system, and cannot be replaced: "
+                          "restore with --directory into another place and copy from there")  # fmt: skip
+
+
 def may_be_there(path: Path) -> bool:
     """Tell whether something is at a path, or cannot be seen there because a directory above it is closed to us."""
     try:
@@ -2841,6 +2888,9 @@ class ConfigFiles(Directory):
         undo.callback(shutil.rmtree, new, ignore_errors=True)
         new.mkdir(mode=0o700)
         unpack_tar(archive.path, new, root)
+        for name, _ in tree(new):
+            if not (new / name).is_dir():
+                require_replaceable(root / name, new.stat().st_dev)
         def swap() -> str:
             done = []
             for name, _ in list(tree(new)):
@@ -2965,8 +3015,9 @@ def copy_table(job: Job, scratch: str, target: str, schema: str, name: str, undo
             ask(job.server, f"DROP TABLE {made};\nDROP SCHEMA {schema}", target)
 
     undo.callback(drop)
-    psql = [job.server.psql, "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1"]
-    read = [*psql, "-d", scratch, "-c", f"COPY (SELECT {', '.join(names)} FROM {source}) TO STDOUT"]
+    psql = [job.server.psql, *PSQL_FLAGS]
+    read = [*psql, "-d", scratch, "-c", "SET row_security = off",  # which would leave rows out without a word
+            "-c", f"COPY (SELECT {', '.join(names)} FROM {source}) TO STDOUT"]  # fmt: skip
     env = {**job.server.env, "PGDATABASE": target, "PGCLIENTENCODING": "UTF8"}
     pipeline([read, [*psql, "-c", f"COPY {made} FROM STDIN"]], env=env)
     return made
@@ -3833,7 +3884,7 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
         shown["Newest complete set"] = moment_text(newest.moment), f"{newest.id}, {size}"
     if drill := facts.get("last_drill"):
         when = moment_text(datetime.datetime.fromisoformat(drill["time"]))
-        same = judged(drill["identical"] is True, "identical", "NOT IDENTICAL")
+        same = judged(drill["identical"] is True, "identical", esc(drill["verdict"]))
         shown["Last drill"] = same, f"{when}: {esc(drill['proof'])}"
     for state in facts.get("offsite", ()):
         ages = [human_age(state[key] or 0) for key in ("age_seconds", "behind_seconds")]
@@ -4529,6 +4580,12 @@ def choose_archives(settings: Settings, args: argparse.Namespace, work: Path) ->
     return chosen
 
 
+def target_database(settings: Settings, args: argparse.Namespace) -> str:
+    """Name the database that a restore is about; '' where nothing says it."""
+    url = settings.restore_database_url or Connection()
+    return args.database or settings.connection.dbname or url.dbname or settings.env.get("PGDATABASE", "")
+
+
 def restore_targets(settings: Settings, args: argparse.Namespace, kinds: Sequence[str]) -> dict[str, str]:
     """Say where each kind goes. Raise UsageError where that is not clear."""
     if args.directory and (len(kinds) != 1 or kinds[0] not in ("qr_codes", "files")):
@@ -4537,8 +4594,7 @@ def restore_targets(settings: Settings, args: argparse.Namespace, kinds: Sequenc
         raise UsageError("into which directory? QR_CODES_DIR is empty: set it, or say --directory DIR")
     if args.database and "database" not in kinds:
         raise UsageError("--database is given, but no database is restored")
-    url = settings.restore_database_url or Connection()
-    database = args.database or settings.connection.dbname or url.dbname or os.environ.get("PGDATABASE", "")
+    database = target_database(settings, args)
     if "database" in kinds and not database:
         raise UsageError("into which database? Say --database NAME, or set DB_NAME in .env.backup")
     if any(c in database for c in "\n\r\0") or len(database.encode()) > 63:
@@ -4581,9 +4637,9 @@ def confirm(replaced: Iterable[str], word: str, args: argparse.Namespace) -> Non
 
 def undo_restore(job: Job, args: argparse.Namespace, kept: Sequence[Kept]) -> list[str]:
     """Swap back what the newest restore put aside, of the kinds asked for; done twice, it is as before."""
-    database = args.database or job.settings.connection.dbname
-    kept = [item for item in kept if item.kind != "database" or (item.live == database and not item.differs)]
-    kept = [item for item in kept if not args.only or item.kind in args.only]
+    ours = ("database", target_database(job.settings, args))
+    kept = [item for item in kept if (item.kind, item.live) == ours or item.kind != "database"]
+    kept = [item for item in kept if not item.differs and item.kind in (args.only or KINDS)]
     newest = max((item.id for item in kept), default="")
     chosen = [item for item in kept if item.id == newest]
     if not chosen:
@@ -4632,18 +4688,25 @@ def restore_archives(job: Job, args: argparse.Namespace, archives: Sequence[Arch
             log.info("restored roles: %s", swap())
         else:
             swaps[archive.kind] = swap
+    done: list[str] = []
     for kind, swap in swaps.items():
-        log.info("restored %s %s: %s", kind, targets[kind], swap())
+        try:
+            log.info("restored %s %s: %s", kind, targets[kind], swap())
+        except (BackupError, OSError) as error:
+            took_back = f"; already replaced: {', '.join(done)}, and restore --undo takes that back" if done else ""
+            raise BackupError(f"{kind} could not be put in place: {error}{took_back}") from error
+        done.append(kind)
     return [archive.path.name for archive in archives]
 
 
 def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
     """Restore archives, or single tables, or undo the last restore; what was there before is kept."""
-    if args.undo and (args.table or args.directory):
-        raise UsageError("--undo takes back all that a restore replaced, or --only a KIND: no --table, no --directory")
+    if args.undo and (args.table or args.directory or (args.database and set(args.only) - {"database"})):
+        raise UsageError("--undo takes back all that a restore replaced, --only a KIND of it, or what is live as "
+                         "--database: no --table, no --directory")  # fmt: skip
     if args.table and (args.directory or set(args.only) - {"database"}):
         raise UsageError("--table brings single tables of a database back: leave --directory and other kinds out")
-    args.only = ["database"] if args.table else args.only
+    args.only = ["database"] if args.table or (args.undo and args.database) else args.only
     report, backup_dir, lock, base = args.report, settings.backup_dir, (), None
     with contextlib.ExitStack() as undo:
         if os.path.exists(backup_dir / MARKER) and os.access(backup_dir, os.W_OK):  # on a new machine it works without
@@ -4656,8 +4719,10 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         kinds = [archive.kind for archive in archives] or args.only or settings.kinds
         targets = {} if args.undo else restore_targets(settings, args, kinds)
         server = None
-        if {"database", "roles"} & set(kinds) and (archives or settings.connection.dbname):
-            server = find_admin_server(settings.restore_database_url or settings.connection, settings, work)
+        database = target_database(settings, args)
+        if {"database", "roles"} & set(kinds) and (archives or database):
+            connection = settings.restore_database_url or settings.connection
+            server = find_admin_server(connection, settings, work, target=database)
         kept = kept_databases(server) if server else []  # first, for an undo of them alone may be refused
         kept += kept_paths(settings) if {"qr_codes", "files"} & set(kinds) else []
         while any(item.id == report.id for item in kept):  # by a restore that was killed within this second
@@ -4714,12 +4779,18 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
         report.problem(f"{archive.path.name} does not restore as it was backed up: {count} differences", DAMAGE)
         for line in differences_text(scratch.differences).split("\n"):
             log.error("%s", line)
+    counted = only_counted(scratch.found.get("tables", {}))
     if not scratch.found:
         report.problem(f"{archive.path.name} was restored, but not proven: no fingerprint")
+    elif counted:
+        why = "(FINGERPRINT_SECONDS, or no right to read it)"
+        report.problem(f"{archive.path.name} was restored, but {NOT_HASHED}{names_shown(counted)} {why}")
     try:
-        if query:
-            rows = ask(job.server, f"SET default_transaction_read_only = on; {query}", scratch.name, 0)
-            paths = [row[0] for row in rows if row and row[0]]  # NULL: []
+        if query:  # not by a session, for which a quote that is not closed has no end
+            command = [job.server.psql, *PSQL_FLAGS, "-t", "--csv", "-d", scratch.name]
+            command += ["-c", "SET default_transaction_read_only = on", "-c", query]
+            text = run(command, env=job.server.env, limit=job.settings.restore_seconds)
+            paths = [row[0] for row in csv.reader(io.StringIO(text, newline="")) if row and row[0]]  # NULL: []
     except BackupError as error:
         report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
     return proof_text(scratch.found) if scratch.found else "not proven", paths
@@ -4791,10 +4862,10 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
             proof = text if step == "database" else proof
             began = time.monotonic()
         recovery = round(sum(seconds.get(step, 0) for step in ("database", "qr_codes", "files")), 1)
-        identical = report.exit_code != DAMAGE and proof != "not proven"
-        facts = {"identical": identical, "steps": seconds, "recovery_seconds": recovery, "proof": proof}
-        record(settings, report, set=chosen.id, archives=marks, **facts)
-    verdict = "DIFFERENT" if report.exit_code == DAMAGE else "identical" if identical else "NOT PROVEN"
+        verdict = "NOT PROVEN" if proof == "not proven" else "PARTLY HASHED" if NOT_HASHED in proof else "identical"
+        verdict = "DIFFERENT" if report.exit_code == DAMAGE else verdict
+        facts = {"identical": verdict == "identical", "verdict": verdict, "steps": seconds, "proof": proof}
+        record(settings, report, set=chosen.id, archives=marks, recovery_seconds=recovery, **facts)
     tell(f"{'recovery':<16} {recovery:>8.1f} s  of the {RECOVERY_TARGET_SECONDS} s that it may take")
     tell(f"| {local_time(utc_now())} | {chosen.id} | {verdict} | {proof} | {recovery:.1f} s |")
     return report.exit_code
@@ -4864,6 +4935,7 @@ def status_facts(settings: Settings, known: Catalog, max_age_hours: int, ask_ser
     tiers = {"daily": "within", "weekly": "newest of week", "monthly": "newest of month"}
     verdicts = plan_cleanup(sets, settings, now).verdicts
     drill = last_entry(journal, "drill", "recovery_seconds")
+    verdict = drill.get("verdict") or ("identical" if drill.get("identical") is True else "NOT IDENTICAL")
     drill_keys = ("time", "id", "identical", "recovery_seconds", "steps", "proof")
     runs = {entry["command"]: {"time": entry["time"], "exit_code": entry["exit_code"]} for entry in journal
             if isinstance(entry.get("command"), str) and isinstance(entry.get("exit_code"), int)}  # fmt: skip
@@ -4873,7 +4945,7 @@ def status_facts(settings: Settings, known: Catalog, max_age_hours: int, ask_ser
         "version": 1, "healthy": not reasons, "reasons": reasons,
         "newest_complete": newest and {"id": newest.id, "age_seconds": round((now - newest.moment).total_seconds())},
         "last_verify": max((a.verified for s in sets for a in s.archives.values()), default="") or None,
-        "last_drill": {key: drill.get(key) for key in drill_keys} if drill else None,
+        "last_drill": {**{key: drill.get(key) for key in drill_keys}, "verdict": verdict} if drill else None,
         "recovery_target_seconds": RECOVERY_TARGET_SECONDS, "free_bytes": free, "bytes_per_day": round(per_day),
         "days_until_full": int(free / per_day) if per_day else None, "sets": len(sets),
         "tiers": {tier: sum(v.reason.startswith(begin) for v in verdicts) for tier, begin in tiers.items()},
@@ -4889,9 +4961,8 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     when = local_time(datetime.datetime.fromisoformat(verify)) if verify else "never: backup_system.py verify"
     yield "last verify", when
     if drill:
-        when, result = local_time(datetime.datetime.fromisoformat(drill["time"])), f"({drill['proof']})"
-        result = f"identical {result}" if drill["identical"] else f"NOT IDENTICAL {result}"
-        yield "last drill", f"{when}, {drill['id']}: {result}"
+        when = local_time(datetime.datetime.fromisoformat(drill["time"]))
+        yield "last drill", printable(f"{when}, {drill['id']}: {drill['verdict']} ({drill['proof']})")
         yield "recovery time", f"{drill['recovery_seconds']} s measured, {facts['recovery_target_seconds']} s allowed"
     else:
         yield "last drill", "never: backup_system.py drill"
@@ -5118,6 +5189,18 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
     return DONE
 
 
+def given(text: str) -> str:
+    """Refuse an empty argument, as a shell variable that is not set gives: it would mean what is live."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def given_path(text: str) -> Path:
+    """Read a path of the command line, which must not be empty."""
+    return Path(given(text))
+
+
 def up_to_99999(text: str) -> int:
     """Read a number of the command line as a setting is read."""
     try:
@@ -5162,8 +5245,8 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--backup", metavar="ID", help="a set's id, or latest")
     source.add_argument("--undo", action="store_true", help="swap back what the last restore put aside")
     restore.add_argument("--only", **only)
-    restore.add_argument("--database", metavar="NAME", help="into this database (default: the configured one)")
-    restore.add_argument("--directory", type=Path, metavar="DIR", help="unpack the one archive here instead")
+    restore.add_argument("--database", type=given, metavar="NAME", help="into this one (default: the configured one)")
+    restore.add_argument("--directory", type=given_path, metavar="DIR", help="unpack the one archive here instead")
     restore.add_argument("--table", action="append", default=[], metavar="TABLE",
                          help="only this table, beside the live ones, as restored_<id>.TABLE")  # fmt: skip
     restore.add_argument("--accept-differences", action="store_true", help="go on though rows differ from the backup's")
