@@ -287,6 +287,15 @@ parse_addresses = each(matching(r"(?a)(?!-)[\w.+'%=/~&-]+(?:@[\w.-]+)?", "must b
 # rclone's remote:path. No connection strings: they would show secrets in argv.
 parse_remote = matching(rf":?\w[\w.+@ -]*:{NOT_CLIMBING}[^:]+", "must be remote:path, or several with commas between")
 
+
+def parse_command(text: str) -> list[str]:
+    """Read a command as a shell would split it. Raise ValueError where a quote has no end."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ValueError("has a quote or a backslash without its end") from None
+
+
 DATABASE_URL = re.compile(
     r"postgres(?:ql)?(?:\+\w+)?://(?:(?P<user>[^:/?#]*)(?::(?P<password>[^/?#]*))?@)?"
     rf"(?P<host>\[[^\]/?#@]*\]|[^][:/?#@,]*)(?::(?P<port>{PORT})?)?(?:/(?P<dbname>[^?#@]*))?(?:\?(?P<query>[^#@]*))?"
@@ -393,7 +402,7 @@ class Settings:
     smtp_user: str = setting(str, "")
     smtp_password: str = setting(str, "", secret=True)
     healthcheck_url: str = setting(parse_web_url, "", secret=True)
-    notify_command: Sequence[str] = setting(shlex.split, ())  # no shell ever runs it
+    notify_command: Sequence[str] = setting(parse_command, ())  # no shell ever runs it
     encrypt_to: Recipients | None = setting(parse_encrypt_to, None)
     decrypt_identity_file: Path | None = setting(parse_path, None)
     signing_key: str = setting(matching(".{32,}", "must have at least 32 characters"), "", secret=True)
@@ -404,6 +413,7 @@ class Settings:
     # Not settings: what was worked out while loading.
     connection: Connection = Connection()
     env_file: Path | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)  # those of the command line
     passed_on: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret_values: tuple[str, ...] = field(default=(), repr=False)
 
@@ -474,7 +484,9 @@ def check_private(path: Path) -> str:
     """
     facts = path.stat()
     if facts.st_uid not in (os.geteuid(), 0, Path(__file__).stat().st_uid):
-        return f"{path} belongs to another user: chown {user_name()} {shlex.quote(str(path))}"
+        place = shlex.quote(str(path))  # root leaves it readable to the group of the user that it takes it from
+        advice = f"chown root {place} && chmod 640 {place}" if os.geteuid() == 0 else f"chown {user_name()} {place}"
+        return f"{path} belongs to another user: {advice}"
     allowed = 0o640 if facts.st_uid == 0 else 0o600
     if stat.S_IMODE(facts.st_mode) & 0o077 & ~allowed:
         return f"{path} can be read or changed by others: chmod 600 {shlex.quote(str(path))}"
@@ -599,6 +611,7 @@ def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
         **{name.lower(): value for name, value in merged.items()},
         connection=connection,
         env_file=path if from_file else None,
+        flags=flags,
         passed_on=passed_on,
         secret_values=tuple(sorted((value for value in secret_values if len(value) > 3), key=len, reverse=True)),
     )
@@ -881,7 +894,7 @@ def postgres_environment(connection: Connection, env: Mapping[str, str], work: P
             stream.write(f"*:*:*:*:{escaped}\n".encode())
         return env | {"PGPASSFILE": str(passfile)}
     passfile = Path(env.get("PGPASSFILE") or Path(env["HOME"], ".pgpass"))
-    if not env.get("PGPASSWORD") and passfile.exists() and passfile.stat().st_mode & 0o077:
+    if not env.get("PGPASSWORD") and os.access(passfile, os.R_OK) and passfile.stat().st_mode & 0o077:
         private = shlex.join(["chmod", "600", str(passfile)])
         raise BackupError(f"libpq ignores {passfile}, because others can read it: {private}")
     return env
@@ -1501,7 +1514,8 @@ def journal_marks(backup_dir: Path) -> tuple[dict[str, tuple[str, str]], dict[st
         if entry.get("command") in ("verify", "drill", "pull") and isinstance(entry.get("archives"), dict):
             found = entry["archives"].items()
             marks |= {name: (str(problem), "" if problem else entry["time"]) for name, problem in found}
-        if entry.get("command") == "drill" and isinstance(entry.get("seconds"), (int, float)):
+        seconds = entry.get("seconds")
+        if entry.get("command") == "drill" and isinstance(seconds, (int, float)) and 0 <= seconds < 1e9:
             drills[str(entry.get("id"))] = entry
         if entry.get("command") == "accept":
             accepted = max(accepted, str(entry.get("id")))
@@ -3100,7 +3114,9 @@ def plan_cleanup(sets: Sequence[BackupSet], policy: Settings, now: datetime.date
 
 # -- Off-site
 
-RCLONE_FLAGS = ("--ask-password=false", "--contimeout=15s", "--timeout=2m", "--log-level=ERROR", "--log-format=")
+# Ten low-level retries, as rclone has by itself, are eleven minutes on an S3 server that is down (measured).
+RCLONE_FLAGS = ("--ask-password=false", "--contimeout=15s", "--timeout=2m", "--low-level-retries=3",
+                "--log-level=ERROR", "--log-format=")  # fmt: skip
 REMOTE_HASHES = ("sha256", "sha1", "md5")  # a backend has some of them, or none
 REMOTE_NAME = re.compile(rf"(?:{'|'.join({*DIRECTORIES.values()})})/{ARCHIVE_NAME.pattern}(?:\.json)?", re.ASCII)
 BY_HAND = "remove it there by hand, with rights that this server should not have"
@@ -3150,11 +3166,27 @@ def remote_files(remote: Remote, *options: str, place: Path | None = None) -> di
 
 
 def offsite_notes(backup_dir: Path, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield what the journal says of a remote, with its time, oldest first."""
+    """Yield what the journal says of a remote, with its time, oldest first; what is of a wrong type is left out."""
+    types_ = {"pushed": list, "deleted": list, "gone": list, "archives": dict, "newest": str}
     for entry in read_journal(backup_dir):
         remotes = entry.get("offsite")
         if isinstance(remotes, dict) and isinstance(remotes.get(name), dict):
-            yield entry["time"], remotes[name]
+            note = remotes[name].items()
+            yield entry["time"], {key: value for key, value in note if isinstance(value, types_.get(key, object))}
+
+
+def offsite_verdicts(backup_dir: Path, name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield what was found of a remote's files, with its time, oldest first: file name -> what is wrong, '' if nothing.
+
+    What was pushed anew, or deleted there by our own cleanup, is no longer wrong.
+    """
+    wrong: set[str] = set()
+    for when, note in offsite_notes(backup_dir, name):
+        replaced = {os.path.basename(str(path)) for key in ("pushed", "deleted") for path in note.get(key, ())}
+        found = dict.fromkeys(replaced & wrong, "")
+        found |= {file: str(problem) for file, problem in note.get("archives", {}).items()}
+        wrong = wrong - found.keys() | {file for file, problem in found.items() if problem}
+        yield when, found
 
 
 def pushed_before(backup_dir: Path, name: str) -> dict[str, str]:
@@ -3276,10 +3308,18 @@ def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog
         if there:
             rclone(remote, "copy", "--max-size=8Mi", "--include=/*/*.json", remote.name, work)
         said = [entry for entry in read_journal(settings.backup_dir) if entry.get("command") == "accept"]
-        for when, note in offsite_notes(settings.backup_dir, remote.name):
-            said.append({"time": when, "command": "verify", "archives": note.get("archives")})
+        for when, found in offsite_verdicts(settings.backup_dir, remote.name):
+            said.append({"time": when, "command": "verify", "archives": found})
         (work / "journal.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in said))
         yield catalog(dataclasses.replace(settings, backup_dir=work)), there
+
+
+def damaged_offsite(backup_dir: Path, name: str) -> list[str]:
+    """List the files of a remote that `verify --offsite` found damaged, and nothing has put right since."""
+    verdicts: dict[str, str] = {}
+    for _, found in offsite_verdicts(backup_dir, name):
+        verdicts |= found
+    return sorted(file for file, problem in verdicts.items() if problem)
 
 
 def noted_id(value: object) -> datetime.datetime | None:
@@ -3295,13 +3335,16 @@ def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: 
     for name in settings.offsite_remotes:
         notes = [note for _, note in offsite_notes(settings.backup_dir, name)]
         moment = max(filter(None, (noted_id(note.get("newest")) for note in notes)), default=None)
-        gone = next((note["gone"] for note in reversed(notes) if isinstance(note.get("gone"), list)), [])
+        gone = next((note["gone"] for note in reversed(notes) if "gone" in note), [])
+        damaged = damaged_offsite(settings.backup_dir, name)
         newest = moment.strftime(ID_FORMAT) if moment else None
         age = round((utc_now() - moment).total_seconds()) if moment else None
         behind = max(0, round((local.moment - moment).total_seconds())) if moment and local else None
         complaint = ""
         if gone:
             complaint = f"{len(gone)} archives are gone from {name}: see backup_system.py verify --offsite"
+        elif damaged:
+            complaint = f"damaged on {name}: {names_shown(damaged)}: see backup_system.py list --offsite"
         elif not moment:
             complaint = f"no complete set was ever pushed to {name}: backup_system.py push"
         elif behind and behind > max_age_hours * 3600:
@@ -3445,9 +3488,11 @@ def why_not_sent(error: Any) -> tuple[str, bool]:
     if isinstance(error, urllib.error.HTTPError):
         moved = ", a redirect, which is not followed: set the address where it leads" if error.code < 400 else ""
         return f"HTTP {error.code} {error.reason}{moved}", error.code >= 500 or error.code == 429
-    if hasattr(error, "smtp_code"):
-        said = error.smtp_error.decode("utf-8", "replace")
-        return f"the server says {error.smtp_code} {said}", 400 <= error.smtp_code < 500
+    refusals = getattr(error, "recipients", None) or {}  # every one was refused, or else the whole mail
+    refusals = list(refusals.values()) + ([(error.smtp_code, error.smtp_error)] if hasattr(error, "smtp_code") else [])
+    if refusals:
+        code, said = refusals[0]
+        return f"the server says {code} {said.decode('utf-8', 'replace')}", 400 <= code < 500
     error = error.reason if isinstance(error, urllib.error.URLError) else error
     if hasattr(error, "verify_message"):
         return f"its certificate is not trusted: {error.verify_message}", False
@@ -3487,22 +3532,29 @@ def deliver(channels: Sequence[Channel], settings: Settings, alert: Alert, tries
 def has_recovered(settings: Settings, report: Report) -> bool:
     """Tell by the journal whether this is the first good run of its command after a failed one.
 
-    A backup of fewer kinds says nothing of the whole, and a verify of one set nothing where damage is known in another.
+    A backup of fewer kinds says nothing of the whole, and a verify of one set nothing where damage is known in another,
+    here or off-site. That the push after a backup failed belongs to that backup.
     """
-    runs = []
+    runs: list[dict[str, Any]] = []
     for entry in read_journal(settings.backup_dir):
         made = entry["kinds"] if isinstance(entry.get("kinds"), list) else settings.kinds
         if entry.get("command") == report.command and all(kind in made for kind in settings.kinds):
             runs.append(entry)
+        pushed = entry.get("command") == "push" and report.command == "backup"
+        if pushed and runs and runs[-1].get("id") == entry.get("id"):
+            runs[-1] = {**runs[-1], "exit_code": runs[-1].get("exit_code") or entry.get("exit_code")}
     if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
         return False
-    return report.command != "verify" or not any(a.problem for s in catalog(settings).sets for a in s.archives.values())
+    damaged = any(a.problem for s in catalog(settings).sets for a in s.archives.values())
+    damaged = damaged or any(damaged_offsite(settings.backup_dir, name) for name in settings.offsite_remotes)
+    return report.command != "verify" or not damaged
 
 
 def own_command(settings: Settings, *words: str) -> str:
     """Write a command of this tool as it can be typed anywhere on this machine."""
     own = settings.env_file and settings.env_file != HERE / ".env.backup"
     options = ["--env-file", str(settings.env_file)] if own else []
+    options += ["--backup-dir", settings.flags["BACKUP_DIR"]] if "BACKUP_DIR" in settings.flags else []
     return shlex.join(["python3", str(HERE / "backup_system.py"), *options, *words])
 
 
@@ -4310,7 +4362,7 @@ def check_each(
         except NoKey as error:
             text, code = f"only the stored bytes were checked: it{str(error).removeprefix(name)}", PARTLY
         except BackupError as error:
-            text, code = str(error), error.exit_code
+            text, code = str(error).removeprefix(f"{name}: "), error.exit_code
         if not text or (code and archive.sha256 and not os.path.exists(f"{archive.path}.json")):
             continue  # the latter: a cleanup at work beside us removed it
         if code:
@@ -4351,6 +4403,8 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
         chosen = {backup_set.id for backup_set in sets_to_verify(known, args, place)}
         def check(archive: Archive) -> str:
             path = remote_path(archive)
+            if path in gone:
+                return ""  # told above
             if path not in there or there[path]["Size"] != archive.size_bytes:
                 raise DamageError(f"{path} is gone there, or not as long as it was")
             if archive.id not in chosen:
@@ -4358,9 +4412,11 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
             download(remote, path, archive.size_bytes, archive.sha256)
             return "checksum"
 
-        notes[remote.name] = {"gone": gone, "archives": check_each(known.sets, check, args, place)}
-    if os.access(settings.backup_dir / MARKER, os.W_OK):  # not where a disk is not mounted
-        record(settings, args.report, offsite=notes)
+        present = {os.path.basename(path) for path in there}
+        marks = {name: "" for name in damaged_offsite(settings.backup_dir, remote.name) if name not in present}
+        notes[remote.name] = {"gone": gone, "archives": marks | check_each(known.sets, check, args, place)}
+    if os.access(settings.backup_dir / MARKER, os.W_OK) and not seen_at_terminal(args.report.exit_code):
+        record(settings, args.report, offsite=notes)  # not where a disk is not mounted
     return args.report.exit_code
 
 
@@ -4498,7 +4554,7 @@ def cmd_push(settings: Settings, args: argparse.Namespace) -> int:
     record(settings, report, offsite=notes)
     for name, note in notes.items() if not args.quiet else ():
         done = f"{len(note['pushed'])} archives new there, newest complete set {note['newest'] or 'none'}"
-        say(f"{'FAILED' if note['failed'] else 'OK':<8} {name}: {done}")
+        say(f"{'FAILED' if note['failed'] else 'PARTLY' if note.get('gone') else 'OK':<8} {name}: {done}")
     return report.exit_code
 
 
@@ -4897,11 +4953,11 @@ def unhealthy_because(known: Catalog, journal: Sequence[Mapping[str, Any]], stal
         reasons.append(f"{a.path.name} shrank ({a.shrunk}): is that right? Then: status --accept {a.id}")
     for command in ("backup", "drill"):
         last = last_entry(journal, command)
-        told = [str(problem) for problem in last["problems"]] if isinstance(last.get("problems"), list) else []
-        problems = [text for text in told if " shrank: " not in text]  # that is told above, until it is accepted
-        if last.get("exit_code") and (problems or not told):
-            first = (problems or ["see the log"])[0].splitlines()[0]
-            reasons.append(f"the last {command} ({last['time']}) ended with exit code {last['exit_code']}: {first}")
+        told = last["problems"] if isinstance(last.get("problems"), list) else []
+        lines = [line for problem in told for line in str(problem).splitlines()[:1]] or ["see the log"]
+        lines = [line for line in lines if " shrank: " not in line]  # that is told above, until it is accepted
+        if last.get("exit_code") and lines:
+            reasons.append(f"the last {command} ({last['time']}) ended with exit code {last['exit_code']}: {lines[0]}")
     return reasons
 
 
@@ -4992,7 +5048,7 @@ def facts_after(
         sets, facts = known.sets, status_facts(settings, known, max_age_hours, ask_server)
     except (BackupError, OSError) as error:  # BACKUP_DIR is gone
         facts = {"healthy": False, "reasons": [str(error)], "runs": {}}
-    if report.exit_code:
+    if report.exit_code and not seen_at_terminal(report.exit_code):
         facts["runs"][report.command] = {"time": utc_now().isoformat(), "exit_code": report.exit_code}
     if report.exit_code and report.command == "backup" and facts["healthy"]:
         facts |= {"healthy": False, "reasons": [f"the last backup failed: {text}" for _, text in report.problems]}
@@ -5315,25 +5371,38 @@ def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str]
     log.handlers, log.filters = list(handlers), [clean]
 
 
+def push_after(settings: Settings, report: Report) -> None:
+    """Push what a backup has made; the journal keeps that as a run of its own."""
+    pushing = Report("push", report.id)
+    record(settings, pushing, offsite=push_all(settings, pushing))
+    report.problems += pushing.problems
+
+
+def write_metrics(settings: Settings, report: Report) -> None:
+    """Write METRICS_FILE."""
+    facts, _ = facts_after(settings, report, MAX_AGE_HOURS, ask_server=False)
+    try:
+        write_for_all(settings.metrics_file, metrics_text(facts))
+    except OSError as error:
+        place = settings.metrics_file
+        report.problem(f"METRICS_FILE {place} could not be written: {error.strerror}. Look at that directory")
+
+
 def follow_up(settings: Settings, report: Report) -> None:
     """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem."""
-    if settings.offsite_remotes and report.command == "backup" and report.made and report.exit_code < 128:
-        pushing = Report("push", report.id)
-        record(settings, pushing, offsite=push_all(settings, pushing))
-        report.problems += pushing.problems
+    steps: list[tuple[str, Callable[[], object]]] = [("alerts", lambda: alert_people(settings, report))]
     if settings.status_page:
-        try:
-            write_page(settings, settings.status_page, MAX_AGE_HOURS, report)
-        except Exception as error:  # a mistake of ours in a page is no failed backup
-            report.problem(f"the status page could not be made: {error!r}")
-    alert_people(settings, report)
+        page = functools.partial(write_page, settings, settings.status_page, MAX_AGE_HOURS, report)
+        steps.insert(0, ("the status page", page))
+    if settings.offsite_remotes and report.command == "backup" and report.made and report.exit_code < 128:
+        steps.insert(0, ("the off-site copy", lambda: push_after(settings, report)))
     if settings.metrics_file:  # the last step: it tells of the others too
-        facts, _ = facts_after(settings, report, MAX_AGE_HOURS, ask_server=False)
+        steps.append(("METRICS_FILE", lambda: write_metrics(settings, report)))
+    for what, step in steps:
         try:
-            write_for_all(settings.metrics_file, metrics_text(facts))
-        except OSError as error:
-            place = settings.metrics_file
-            report.problem(f"METRICS_FILE {place} could not be written: {error.strerror}. Look at that directory")
+            step()
+        except Exception as error:  # a mistake of ours in one of them is no failed backup, nor a reason for silence
+            report.problem(f"{what}: failed, which is a mistake in this tool: {error!r}")
 
 
 TOLD = ("backup", "cleanup", "restore", "drill", "verify", "push")  # commands of which the outside world is told

@@ -501,7 +501,8 @@ check_reach() {
     [ -e "$job_python" ] && can_user "${bare[@]}" "$job_python" -c 'import sys; open(sys.argv[1])' "$tool" && return
     [ ! -e "$job_python" ] && can_user test -r "$tool" && return # --dry-run, --root: .venv is not there yet
     die "$run_user cannot run $job_python $tool:" \
-        "copy this directory to /opt/arrivapp-backup and run the script there, or use --user root"
+        "copy this directory to /opt/arrivapp-backup and run the script there, or let it be read:" \
+        "chmod -R go+rX $(for_shell "$here"); or use --user root"
 }
 
 readonly settings_reader='
@@ -589,6 +590,12 @@ claim_directory() {
     fi
 }
 
+check_writable() {
+    [ -n "$dry_run" ] || can_user test -w "$1" ||
+        die "$run_user cannot write in BACKUP_DIR $backup_dir (is a directory above it closed?): choose another place" \
+            "with --backup-dir, or another user with --user"
+}
+
 create_directories() {
     local place=$root$backup_dir dir made="" foreign=""
     if ! peek test -d "$place"; then
@@ -607,6 +614,7 @@ create_directories() {
         claim_directory BACKUP_DIR "$place" "$foreign"
         outcome unchanged "$place"
     fi
+    [ -n "$root" ] || check_writable "$place"
     for dir in $archive_dirs; do
         if peek test -d "$place/$dir"; then outcome unchanged "$place/$dir"; continue; fi
         as_user mkdir -m 750 -- "$place/$dir" # as run_user, who could lead root astray in a directory of its own
@@ -630,9 +638,7 @@ create_directories() {
     if [ -n "$made" ] && [ -n "$root" ] && [ "$EUID" -eq 0 ] && user_exists "$run_user"; then
         run chown -R -h "$run_user:$(group_of "$run_user")" "$place" "$root$log_dir"
     fi
-    [ -n "$dry_run" ] || can_user test -w "$place" ||
-        die "$run_user cannot write in BACKUP_DIR $backup_dir (is a directory above it closed?): choose another place" \
-            "with --backup-dir, or another user with --user"
+    [ -z "$root" ] || check_writable "$place"
 }
 
 # True where the application's .env has a PostgreSQL DATABASE_URL, which the tool then finds by itself.
@@ -1299,7 +1305,7 @@ prepare_uninstall() {
     local facts
     user_exists "$run_user" || run_user=$me
     job_python=$home_venv/bin/python
-    facts=$(exec 2>/dev/null 3>&2; prepare_python; read_settings; printf '%s\n' "$backup_dir" "$log_dir") || facts=""
+    facts=$(exec 2>/dev/null 3>&2; dry_run=yes prepare_python; read_settings; printf '%s\n' "$backup_dir" "$log_dir") || facts=""
     backup_dir=${backup_option:-$default_backup_dir}
     log_dir=${log_option:-$default_log_dir}
     [ -z "$facts" ] || { read_path backup_dir; read_path log_dir; } <<<"$facts"

@@ -1335,6 +1335,17 @@ def test_what_is_switched_off_is_never_taken_for_the_application(offline_app: Ap
     assert len(tree(app.root / "codes")) == STUDENTS
 
 
+def test_a_secret_of_another_user_is_given_to_root_and_stays_readable_to_that_user(tmp_path: Path) -> None:
+    root_needed()
+    write_private(tmp_path / "key", "k" * 40)
+    os.chown(tmp_path / "key", NOBODY, NOBODY)
+    told = refused(tmp_path, f"SIGNING_KEY_FILE={tmp_path}/key")
+    subprocess.run(["sh", "-ec", told.rpartition("another user: ")[2]], check=True)
+    assert loaded(tmp_path, f"SIGNING_KEY_FILE={tmp_path}/key").signing_key == "k" * 40
+    subprocess.run(["cat", tmp_path / "key"], check=True, stdout=subprocess.DEVNULL, group=NOBODY)
+    assert (tmp_path / "key").stat().st_gid == NOBODY and (tmp_path / "key").stat().st_mode & 0o777 == 0o640
+
+
 def test_an_empty_file_of_a_secret_is_a_mistake_and_no_missing_secret(tmp_path: Path) -> None:
     write_private(tmp_path / "key", "\n")
     told = refused(tmp_path, f"SIGNING_KEY_FILE={tmp_path}/key")
@@ -5413,6 +5424,17 @@ def test_a_configuration_file_behind_a_closed_door_is_named_and_the_others_are_s
     assert sidecars(app)[0]["names"] == [".env", "app/core/config.py", "docker-compose.yml", "requirements.txt"]
 
 
+def test_a_password_file_behind_a_closed_door_costs_no_other_kind(offline_app: App, public_tool: Path) -> None:
+    app = offline_app
+    give_to_nobody(app.root)
+    configure(app, DB_PASSWORD=None)
+    os.chown(app.env_file, NOBODY, NOBODY)
+    (app.root / "closed").mkdir(0o700)
+    (app.root / "closed/pgpass").touch()
+    told = as_nobody(public_tool, "--env-file", app.env_file, "backup", PGPASSFILE=str(app.root / "closed/pgpass"))
+    assert told.code == 3 and {s["kind"] for s in sidecars(app)} == {"qr_codes", "files"}, told
+
+
 def test_a_directory_among_the_configuration_files_is_no_empty_success(offline_app: App) -> None:
     app = offline_app
     configure(app, CONFIG_FILES="app,.env,app//core/./config.py,./.env")
@@ -8928,6 +8950,24 @@ def as_somebody(checkout: Path, *options: str | Path, code: int = 0, path: str =
     )
 
 
+def test_a_place_behind_a_closed_door_is_explained_before_anything_is_made_there(checkout: Path) -> None:
+    root_needed()
+    fake_crontab(checkout, None)
+    give_to_nobody(checkout.parent)
+    closed, env = checkout.parent / "closed", {"PATH": f"{checkout.parent / 'bin'}:/usr/bin:/bin:/usr/sbin:/sbin"}
+    closed.mkdir(0o700)
+    options = ("--cron", "--user", "nobody", "--backup-dir", closed / "b", "--log-dir", checkout.parent / "log")
+    told = run_installer(checkout, *options, code=1, env=env)
+    assert "is a directory above it closed?" in told.err and not list((closed / "b").iterdir()), told
+
+
+def test_uninstalling_makes_no_virtual_environment(checkout: Path) -> None:
+    as_somebody(checkout, "--cron")
+    shutil.rmtree(checkout / ".venv")
+    told = as_somebody(checkout, "--uninstall")
+    assert not (checkout / ".venv").exists() and "/.venv" not in told.err, told
+
+
 @pytest.mark.parametrize("umask, mode", [(0o000, 0o600), (0o022, 0o400), (0o027, 0o700), (0o077, 0o644)])
 def test_the_settings_are_private_from_the_start_and_never_overwritten(umask: int, mode: int, checkout: Path) -> None:
     """FAULTS 77: whatever the umask; an existing file stays as it is, and too open a one stops all."""
@@ -11240,6 +11280,38 @@ def test_alerts_are_not_sent_for_looking_and_for_slips_at_a_terminal(offline_app
     assert len(alert_sink.hooks()) == 1 and len(runs(offline_app)) == 1
 
 
+def test_alerts_are_sent_even_where_another_step_after_the_run_breaks(
+        offline_app: App, alert_sink: AlertSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS 72: a mistake of ours in the push, the page or the metrics must not cost the alert."""
+    configure(offline_app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), OFFSITE_REMOTES=":local:/nonexistent",
+              STATUS_PAGE=str(offline_app.root / "page.html"), METRICS_FILE=str(offline_app.root / "a.prom"))
+    for name in ("push_all", "write_page", "metrics_text"):
+        monkeypatch.setattr(backup_system, name, lambda *args, **more: 1 / 0)
+    assert backup_system.main(["--env-file", str(offline_app.env_file), "backup", "--only", "files"]) == 3
+    assert alert_sink.hooks() and "ZeroDivisionError" in alert_sink.hooks()[-1] and archives(offline_app)
+
+
+def test_alerts_by_mail_that_every_recipient_is_refused_say_so_in_words(offline_app: App) -> None:
+    import smtplib
+    refused = smtplib.SMTPRecipientsRefused({"x@y.test": (550, b"no such user")})
+    assert backup_system.why_not_sent(refused) == ("the server says 550 no such user", False)
+    later = smtplib.SMTPRecipientsRefused({"x@y.test": (450, b"try later")})
+    assert backup_system.why_not_sent(later) == ("the server says 450 try later", True)
+
+
+def test_a_slip_at_a_terminal_is_neither_kept_nor_measured(offsite: App) -> None:
+    metrics_file, offline_app = offsite.root / "a.prom", offsite
+    tool_ok(offsite, "push")
+    (offsite.backup_dir / "journal.jsonl").unlink()
+    configure(offsite, METRICS_FILE=str(metrics_file))
+    for argv in (["drill", "--backup", OLD], ["verify", "nosuch", "--offsite"]):
+        child = pexpect.spawn(sys.executable, [str(TOOL), "--env-file", str(offline_app.env_file), *argv],
+                              env=clean_env({"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}), timeout=30, encoding="utf-8")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert runs(offline_app) == [] and 'command="' not in metrics_file.read_text(), child.before
+
+
 def test_alerts_of_good_runs_too_where_that_is_wanted(offline_app: App, alert_sink: AlertSink) -> None:
     configure(offline_app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), ALERT_ON="always")
     assert "success reported by webhook" in tool_ok(offline_app, "backup", "--only", "files").err
@@ -12075,6 +12147,15 @@ def offsite_store(app: App) -> Path:
     return app.root / "remote"
 
 
+def test_commands_that_are_told_name_the_directory_that_was_named(offline_app: App) -> None:
+    elsewhere = offline_app.root / "else where"
+    shutil.copytree(offline_app.backup_dir, elsewhere)
+    synthetic_set(elsewhere, ago(hours=1))
+    page = offline_app.root / "page.html"
+    tool_ok(offline_app, "status", "--backup-dir", elsewhere, "--html", page)
+    assert html.escape(f"--backup-dir {shlex.quote(str(elsewhere))} restore --backup") in page.read_text()
+
+
 @pytest.fixture
 def offsite_path(monkeypatch: pytest.MonkeyPatch) -> str:
     """Put the rclone of the test's own environment first on PATH."""
@@ -12333,6 +12414,77 @@ def test_offsite_what_was_pushed_and_is_gone_there_is_damage_and_not_pushed_agai
     tool_ok(offsite, "push", "--again")
     assert offsite_there(store) == offsite_here(offsite)
     tool_ok(offsite, "verify", "--offsite")
+
+
+def test_offsite_damage_there_is_known_until_it_is_put_right(offsite: App, alert_sink: AlertSink) -> None:
+    """No good verify here says that all is well again while a copy there is known to be bad."""
+    configure(offsite, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"))
+    store, [codes] = offsite_store(offsite), [path.name for path in archives(offsite, "qr_codes")]
+    tool_ok(offsite, "push")
+    flip(store / "qr_codes" / codes)
+    tool_fails(4, "is damaged there", offsite, "verify", "--offsite")
+    alert_sink.seen.clear()
+    synthetic = archives(offsite)  # no real archives, so by hand: a verify here that finds nothing wrong
+    note(offsite, "verify", run="x", archives=dict.fromkeys((path.name for path in synthetic), ""))
+    report = backup_system.Report("verify", run="x")
+    settings = backup_system.load_settings({}, offsite.env_file)
+    assert not backup_system.has_recovered(settings, report)
+    assert f"damaged on :local:{store}: {codes}" in tool_fails(1, "NOT HEALTHY", offsite, "status").out
+    for name in (codes, f"{codes}.json"):
+        (store / "qr_codes" / name).unlink()
+    tool_ok(offsite, "push", "--again")
+    assert "damaged on" not in tool(offsite, "status").out and backup_system.has_recovered(settings, report)
+    assert "BAD" not in tool_ok(offsite, "list", "--offsite").out
+
+
+def test_offsite_what_is_gone_there_is_told_once_and_forgotten_when_it_is_pushed_again(offsite: App) -> None:
+    store, [codes] = offsite_store(offsite), [path.name for path in archives(offsite, "qr_codes")]
+    tool_ok(offsite, "push")
+    (store / "qr_codes" / codes).unlink()
+    told = tool_fails(4, "is gone there", offsite, "verify", "--offsite")
+    assert len([line for line in told.err.splitlines() if codes in line]) == 1, told
+    assert "PARTLY" in tool_fails(3, "gone there", offsite, "push").out
+    tool_ok(offsite, "push", "--again")
+    tool_ok(offsite, "verify", "--offsite")
+    assert "BAD" not in tool_ok(offsite, "list", "--offsite").out and "gone from" not in tool(offsite, "status").out
+
+
+def test_offsite_a_dead_s3_server_is_given_up_within_half_a_minute_and_named(offsite_path: str, offline_app: App) -> None:
+    with offsite_s3(offline_app, offsite_path):
+        pass
+    began = time.monotonic()
+    told = tool_fails(1, "refused", offline_app, "list", "--offsite", timeout=100)
+    assert time.monotonic() - began < 30, told
+
+
+def test_offsite_a_backup_whose_copy_failed_is_told_when_it_is_right_again(app: App, alert_sink: AlertSink, offsite_path: str) -> None:
+    configure(app, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), OFFSITE_REMOTES=f":local:{offsite_store(app)},nowhere:x")
+    tool_fails(3, "nowhere:x", app, "backup")
+    alert_sink.seen.clear()
+    configure(app, OFFSITE_REMOTES=f":local:{offsite_store(app)}")
+    tool_ok(app, "backup")
+    assert alert_recovered(app, alert_sink)
+    tool_ok(app, "backup")
+    assert not alert_recovered(app, alert_sink)
+
+
+@pytest.mark.parametrize("entry", [
+    {"command": "push", "offsite": {"REMOTE": {"pushed": 5, "deleted": None, "gone": "x", "archives": [1], "newest": 3}}},
+    {"command": "backup", "exit_code": 3, "problems": [""]}, {"command": "backup", "exit_code": 3, "problems": [None, 5]},
+    {"command": "drill", "id": "20250101T000000Z", "seconds": 10**400, "recovery_seconds": 10**400},
+    {"command": "drill", "id": [], "seconds": float("inf"), "identical": True}])
+def test_offsite_whatever_a_journal_line_holds_every_command_goes_on(entry: dict, offsite: App, alert_sink: AlertSink) -> None:
+    """The README lets people append lines by hand."""
+    remote = f":local:{offsite_store(offsite)}"
+    configure(offsite, ALERT_WEBHOOK_URL=alert_sink.url("/hook/x"), ALERT_ON="always", STATUS_PAGE=str(offsite.root / "page.html"),
+              METRICS_FILE=str(offsite.root / "a.prom"))
+    text = json.dumps({"time": "2026-01-01T00:00:00+00:00", "exit_code": 0, **entry}).replace("REMOTE", remote)
+    (offsite.backup_dir / "journal.jsonl").write_text(text + "\n")
+    for command in (["status"], ["list"], ["cleanup"], ["backup", "--only", "files"], ["push"], ["verify", "--offsite"],
+                    ["list", "--offsite"]):
+        told = tool(offsite, *command)
+        assert "Traceback" not in told.err and "mistake in this tool" not in told.err, (command, told)
+    assert alert_sink.hooks() and (offsite.root / "page.html").exists()
 
 
 def test_offsite_a_cleanup_here_deletes_nothing_there(offsite: App, fake: Callable[[str, str], Path]) -> None:
