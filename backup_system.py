@@ -1272,8 +1272,8 @@ def read_swap(note: Path) -> tuple[Path, Path, Path]:
     swap = json.loads(note.read_text("utf-8"))
     new, live, before = (Path(swap[key]) for key in ("new", "live", "before"))
     name, when = re.escape(live.name), r"\d{8}T\d{6}Z"
-    kept, unpacked = rf"{name}\.before-{when}", rf"\.{name}\.restoring-{when}"
-    named = re.fullmatch(kept, before.name) and re.fullmatch(f"{kept}|{unpacked}", new.name)
+    kept, fresh = rf"{name}\.before-{when}", rf"\.{name}\.restoring-{when}"
+    named = re.fullmatch(kept, before.name) and re.fullmatch(f"{kept}|{fresh}", new.name)
     if not named or not live.is_absolute() or {new.parent, before.parent} != {live.parent}:
         raise ValueError("not a swap of ours")
     return new, live, before
@@ -5245,16 +5245,16 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
     return DONE
 
 
-def given(text: str) -> str:
+def not_empty(text: str) -> str:
     """Refuse an empty argument, as a shell variable that is not set gives: it would mean what is live."""
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
     return text
 
 
-def given_path(text: str) -> Path:
+def path_not_empty(text: str) -> Path:
     """Read a path of the command line, which must not be empty."""
-    return Path(given(text))
+    return Path(not_empty(text))
 
 
 def up_to_99999(text: str) -> int:
@@ -5301,8 +5301,8 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--backup", metavar="ID", help="a set's id, or latest")
     source.add_argument("--undo", action="store_true", help="swap back what the last restore put aside")
     restore.add_argument("--only", **only)
-    restore.add_argument("--database", type=given, metavar="NAME", help="into this one (default: the configured one)")
-    restore.add_argument("--directory", type=given_path, metavar="DIR", help="unpack the one archive here instead")
+    restore.add_argument("--database", type=not_empty, metavar="NAME", help="into this one (default: the configured one)")
+    restore.add_argument("--directory", type=path_not_empty, metavar="DIR", help="unpack the one archive here instead")
     restore.add_argument("--table", action="append", default=[], metavar="TABLE",
                          help="only this table, beside the live ones, as restored_<id>.TABLE")  # fmt: skip
     restore.add_argument("--accept-differences", action="store_true", help="go on though rows differ from the backup's")
