@@ -2755,6 +2755,7 @@ def write_tar(
     unknown = 0
     facts: dict[str, Any] = {"source_dir": str(root), "file_count": 0, "symlinks": {}, "changed": [], "skipped": {}}
     def produce(put: Callable[[bytes], object]) -> None:
+        """Write the whole archive."""
         nonlocal unknown
         with (
             gzip.GzipFile("", "wb", 1, types.SimpleNamespace(write=put, flush=lambda: None), mtime=0) as packed,
@@ -5301,7 +5302,7 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--backup", metavar="ID", help="a set's id, or latest")
     source.add_argument("--undo", action="store_true", help="swap back what the last restore put aside")
     restore.add_argument("--only", **only)
-    restore.add_argument("--database", type=not_empty, metavar="NAME", help="into this one (default: the configured one)")
+    restore.add_argument("--database", type=not_empty, metavar="NAME", help="into this one (default: as configured)")
     restore.add_argument("--directory", type=path_not_empty, metavar="DIR", help="unpack the one archive here instead")
     restore.add_argument("--table", action="append", default=[], metavar="TABLE",
                          help="only this table, beside the live ones, as restored_<id>.TABLE")  # fmt: skip
