@@ -4846,7 +4846,8 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
         if query:  # not by a session, for which a quote that is not closed has no end
             command = [job.server.psql, *PSQL_FLAGS, "-t", "--csv", "-d", scratch.name]
             command += ["-c", "SET default_transaction_read_only = on", "-c", query]
-            text = run(command, env=job.server.env, limit=job.settings.restore_seconds)
+            with explained(job.server.connection):
+                text = run(command, env=job.server.env, limit=job.settings.restore_seconds)
             paths = [row[0] for row in csv.reader(io.StringIO(text, newline="")) if row and row[0]]  # NULL: []
     except BackupError as error:
         report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")

@@ -3192,12 +3192,11 @@ def test_what_died_without_a_lock_is_removed_after_a_day_wherever_it_was(
 
 
 def test_check_is_not_disturbed_by_files_that_go_while_it_looks(
-        offline_app: App, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        offline_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """FAULTS 42."""
     glob = Path.glob
     monkeypatch.setattr(Path, "glob", lambda path, pattern: [*glob(path, pattern), path / "files/gone"])
-    backup_system.main(["--env-file", str(offline_app.env_file), "check"])
-    assert "OK    BACKUP_DIR" in capsys.readouterr().out
+    assert "OK    BACKUP_DIR" in in_process(offline_app, "check").out
 
 
 def test_a_work_directory_that_is_not_there_is_one_line(offline_app: App) -> None:
@@ -5463,11 +5462,11 @@ def test_a_directory_among_the_configuration_files_is_no_empty_success(offline_a
 
 def test_more_files_than_are_ever_unpacked_make_no_archive(offline_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup_system, "MAX_MEMBERS", STUDENTS - 1)
-    assert backup_system.main(["--env-file", str(offline_app.env_file), "backup", "--only", "qr_codes"]) == 1
+    assert in_process(offline_app, "backup", "--only", "qr_codes").code == 1
     assert not archives(offline_app)
     monkeypatch.setattr(backup_system, "MAX_MEMBERS", STUDENTS + 1)  # the directory itself is one
-    assert backup_system.main(["--env-file", str(offline_app.env_file), "backup", "--only", "qr_codes"]) == 0
-    assert backup_system.main(["--env-file", str(offline_app.env_file), "verify", "--all"]) == 0
+    assert in_process(offline_app, "backup", "--only", "qr_codes").code == 0
+    assert in_process(offline_app, "verify", "--all").code == 0
 
 
 def test_what_is_no_file_is_named_and_never_followed(offline_app: App) -> None:
@@ -7862,6 +7861,7 @@ def test_the_query_for_pictures_hangs_nothing_and_is_not_cut_off(query: str, cod
     configure(drill_app, QR_CODES_QUERY=query)
     result = tool(drill_app, "drill", timeout=60)
     assert result.code == code and ("QR_CODES_QUERY failed" in result.err) == bool(code), result
+    assert not code or "unterminated quoted string" in result.err
     assert f"{STUDENTS if not code else 0} named by the database" in result.out
 
 
@@ -11303,7 +11303,7 @@ def test_alerts_are_sent_even_where_another_step_after_the_run_breaks(
               STATUS_PAGE=str(offline_app.root / "page.html"), METRICS_FILE=str(offline_app.root / "a.prom"))
     for name in ("push_all", "write_page", "metrics_text"):
         monkeypatch.setattr(backup_system, name, lambda *args, **more: 1 / 0)
-    assert backup_system.main(["--env-file", str(offline_app.env_file), "backup", "--only", "files"]) == 3
+    assert in_process(offline_app, "backup", "--only", "files").code == 3
     assert alert_sink.hooks() and "ZeroDivisionError" in alert_sink.hooks()[-1] and archives(offline_app)
 
 
