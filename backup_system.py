@@ -33,6 +33,7 @@ import errno
 import fcntl
 import functools
 import gc
+import glob
 import grp
 import gzip
 import hashlib
@@ -304,6 +305,7 @@ DATABASE_URL = re.compile(
 # (https://www.postgresql.org/docs/15/libpq-envars.html).
 URL_OPTIONS = {
     "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+    "ssl": "PGSSLMODE",  # asyncpg's word
     "sslcrl": "PGSSLCRL", "gssencmode": "PGGSSENCMODE", "channel_binding": "PGCHANNELBINDING", "options": "PGOPTIONS",
     "connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
@@ -548,7 +550,7 @@ def parse_layer(layer: Mapping[str, str], origin: str, problems: list[str]) -> d
 def merge_connection(layers: Iterable[Mapping[str, Any]]) -> Connection:
     """Work out the connection from parsed layers, weakest first; within one layer DB_* beats DATABASE_URL.
 
-    A URL replaces whatever is weaker, whole; and its password goes only with its own host and user, so that one
+    A URL replaces whatever is weaker, whole; and its password and options go only with its own host and user: one
     server's password is never sent to another.
     """
     result, from_url = Connection(), False
@@ -558,7 +560,7 @@ def merge_connection(layers: Iterable[Mapping[str, Any]]) -> Connection:
         parts = {key: str(layer[name]) for name, key in CONNECTION_NAMES.items() if name in layer}
         moved = any(parts.get(key, getattr(result, key)) != getattr(result, key) for key in ("host", "user"))
         if from_url and moved:
-            result, from_url = dataclasses.replace(result, password=""), False
+            result, from_url = dataclasses.replace(result, password="", options=()), False
         result, from_url = dataclasses.replace(result, **parts), from_url and "password" not in parts
     return result
 
@@ -572,16 +574,22 @@ def application_url(path: Path, complaints: list[str]) -> dict[str, Any]:
             complaints.append(f"{path} cannot be read: {error.strerror}")
         return {}
     found = {name: value for name, value, _ in lines if name == "DATABASE_URL"}
+    if any("\udc80" <= letter <= "\udcff" for letter in "".join(found.values())):
+        complaints.append(f"{path}: DATABASE_URL is not UTF-8")
+        return {}
     return parse_layer(found, str(path), complaints)
 
 
 def why_misplaced(settings: Settings) -> str:
     """Say why QR_CODES_DIR cannot be where it is: a restore replaces it whole. '' where it can."""
-    codes = settings.qr_codes_path.resolve()
-    for name, path in (("APP_DIR", settings.app_dir), ("BACKUP_DIR", settings.backup_dir)):
-        if settings.qr_codes_dir and codes in (path.resolve(), *path.resolve().parents):
-            return f"QR_CODES_DIR={settings.qr_codes_dir} holds {name} {path}: it must be the pictures' own directory"
-    return ""
+    codes, app, backups = (Path(os.path.realpath(path)) for path in
+                           (settings.qr_codes_path, settings.app_dir, settings.backup_dir))  # fmt: skip
+    what = ""
+    if codes in (app, *app.parents):
+        what = f"holds APP_DIR {app}"
+    elif codes in (backups, *backups.parents) or backups in codes.parents:
+        what = f"holds BACKUP_DIR {backups}, or lies in it"
+    return f"QR_CODES_DIR={settings.qr_codes_dir} {what}: it must be the pictures' own directory" if what else ""
 
 
 def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
@@ -615,8 +623,7 @@ def load_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
         passed_on=passed_on,
         secret_values=tuple(sorted((value for value in secret_values if len(value) > 3), key=len, reverse=True)),
     )
-    misplaced = why_misplaced(settings)
-    if misplaced:
+    if settings.qr_codes_dir and (misplaced := why_misplaced(settings)):
         raise UsageError(misplaced)
     return settings
 
@@ -758,7 +765,7 @@ class Psql:
         self._words.seek(0)
         said = re.sub(r"^psql:<stdin>:\d+: ", "", _last_words(self._words.read()), flags=re.MULTILINE)
         errors = re.findall(r"^(?:ERROR|FATAL|psql: error).*", said, re.MULTILINE)
-        return ProgramError("psql", self._process.poll() or 0, "\n".join([said, *errors[-1:]]))
+        return ProgramError("psql", self._process.poll() or 3, "\n".join([said, *errors[-1:]]))
 
     def _ended(self) -> ProgramError:
         """Give the reason for which psql ended."""
@@ -768,7 +775,8 @@ class Psql:
     def send(self, sql: str) -> None:
         """Start a query; `receive` waits for it."""
         try:
-            self._process.stdin.write(f"{sql.rstrip().rstrip(';')}\n;\n\\echo {self._token}\n".encode())
+            text = f"{sql.rstrip().rstrip(';')}\n;\n\\echo {self._token}\n"
+            self._process.stdin.write(text.encode("utf-8", "surrogateescape"))
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
@@ -902,21 +910,28 @@ def postgres_environment(connection: Connection, env: Mapping[str, str], work: P
 
 # What a PostgreSQL program says -> the next step. First match wins.
 NOT_READY = "starting up|shutting down|recovery mode"
+UNREACHABLE = "Connection refused|No such file or directory|could not translate host name|timeout expired"
 ADVICE = {
     "password authentication failed|no password": "check DB_USER and DB_PASSWORD, or DATABASE_URL, in .env.backup",
     'database ".*" does not exist': "check DB_NAME; `psql -l` lists the databases there",
     'role ".*" does not exist': "check DB_USER, or restore the roles first: restore --backup ID --only roles",
     "unsupported version|unrecognized configuration": "a newer PostgreSQL made it: restore on that major or newer",
     "no pg_hba.conf entry": "the server does not let this user in from here: add a line to its pg_hba.conf",
-    "Connection refused|No such file or directory|could not translate host name|timeout expired":
-        "is PostgreSQL running there? Check DB_HOST and DB_PORT with pg_isready, the network and the firewall",
+    UNREACHABLE: "is PostgreSQL running there? Check DB_HOST and DB_PORT with pg_isready, the network and the firewall",
     NOT_READY: "the server is not ready yet: try again in a minute",
     "row-level security": "the backup role needs BYPASSRLS: ALTER ROLE ... BYPASSRLS",
     "shared memory|max_locks_per_transaction": "raise max_locks_per_transaction on the server (to 256) and restart it",
-    "permission denied to create database": "the role needs CREATEDB, or set RESTORE_DATABASE_URL to one that has it",
-    "process is being terminated|terminate process|SUPERUSER attribute may terminate":
+    "permission denied to create database":
+        "the role needs CREATEDB, or set RESTORE_DATABASE_URL (for a drill DRILL_DATABASE_URL) to one that has it",
+    "Peer authentication failed": "run this as the system user of that name, or set DB_HOST=localhost and a password",
+    "root certificate|does not match host name|certificate verify failed":
+        "correct sslmode and sslrootcert in the URL, or PGSSLMODE and PGSSLROOTCERT",
+    "permission denied for large object": "only their owner or a superuser can dump large objects: let one back up",
+    'permission denied for database "(postgres|template1)': "GRANT CONNECT ON DATABASE postgres TO it",
+    "read-only transaction": "this role or server only reads: set RESTORE_ or DRILL_DATABASE_URL to another",
+    "process is being terminated|terminate (superuser )?process|SUPERUSER attribute may terminate":
         "close the sessions of other roles in that database, or set RESTORE_DATABASE_URL to a superuser",
-    "permission denied|must be (?:an? )?(?:owner|superuser|member)":
+    "permission denied|must be (?:an? )?(?:owner|superuser|member|able to SET ROLE)":
         "for a backup, GRANT pg_read_all_data TO it; else set RESTORE_ or DRILL_DATABASE_URL to an administrator",
     'default_tablespace|tablespace ".*" does not exist':
         "CREATE TABLESPACE it on this server first, or restore by hand with pg_restore",
@@ -1109,7 +1124,7 @@ def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
     if base and not base.is_dir():
         raise BackupError(f"WORK_DIR {base} is not there: make it, or correct WORK_DIR")
     unowned = ".work-opened-"
-    prefix = f".work-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:8]}-" if owner else unowned
+    prefix = f".work-{hashlib.sha256(os.fsencode(owner.resolve())).hexdigest()[:8]}-" if owner else unowned
     places = {base, Path(tempfile.gettempdir())} if base and owner else ()
     for leftover in (found for place in places for found in place.glob(".work-*")):
         with contextlib.suppress(FileNotFoundError):
@@ -1285,11 +1300,12 @@ def finish_swap(note: Path) -> None:
         return
     try:
         new, live, before = read_swap(note)
-    except (ValueError, KeyError, TypeError):
-        raise BackupError(f"{note} cannot be read: look whether a directory *.before-* must be renamed back, "
-                          "then remove it") from None  # fmt: skip
-    if not status_of(live) and status_of(before):
+        cut_off = not status_of(live) and status_of(before)
         ready = new if status_of(new) else before
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        advice = "run a backup once as root, or look whether a directory *.before-* must be renamed back, and remove it"
+        raise BackupError(f"{note} cannot be read, or its places cannot be seen ({error}): {advice}") from None
+    if cut_off:
         try:
             os.rename(ready, live)
         except OSError as error:  # the backup's user, and its systemd unit, may only read APP_DIR
@@ -1308,6 +1324,9 @@ def sweep_restores(settings: Settings) -> None:
     finish_swap(settings.backup_dir / ".swap.json")
     for leftover in settings.app_dir.glob(".restoring-????????T??????Z"):
         shutil.rmtree(leftover, ignore_errors=True)
+    for path in (settings.app_dir / name for name in settings.config_files):
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.before-????????T??????Z.partial"):
+            leftover.unlink(missing_ok=True)
 
 
 # ==== 5. Archives and the catalog =====================================================================================
@@ -1373,6 +1392,11 @@ class BackupSet:
     def good(self) -> frozenset[str]:
         """Give the kinds of which it holds a good archive."""
         return frozenset(kind for kind, archive in self.archives.items() if not archive.problem)
+
+    @property
+    def shrunk(self) -> bool:
+        """Tell whether any of its archives shrank, which nobody has accepted yet."""
+        return any(archive.shrunk for archive in self.archives.values())
 
     def lacks(self, kinds: Iterable[str]) -> list[str]:
         """List those of `kinds` that it holds no good archive of."""
@@ -1578,7 +1602,7 @@ def find_set(sets: Sequence[BackupSet], wanted: str, kinds: Sequence[str]) -> Ba
             return candidate
     what = f"set (or file) {printable(wanted)}"
     if wanted == "latest":
-        what = f"set that holds all of: {', '.join(kinds)}" if kinds else "set here yet: is its disk mounted?"
+        what = f"set that holds all of: {', '.join(kinds)}" if kinds else "set here yet (is its disk mounted?)"
     raise UsageError(f"there is no backup {what}. See: backup_system.py list")
 
 
@@ -1782,6 +1806,12 @@ def unsealed(archive: Archive, settings: Settings, base: Path | None) -> Iterato
 
 # ==== 7. Proof ========================================================================================================
 
+# What a role or a database may have set against long sessions, which ours are; and no conversion where the server knows
+# of no encoding, for there anything may be in a name.
+BEGIN_SESSION = """SELECT set_config(name, '0', false) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'idle_session_timeout', 'transaction_timeout')
+  UNION ALL SELECT set_config('client_encoding', 'SQL_ASCII', false)
+    WHERE current_setting('server_encoding') = 'SQL_ASCII'"""
 OWN_TABLES = """FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname !~ '^pg_|^information_schema$' AND NOT EXISTS (
     SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"""
@@ -1904,6 +1934,7 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings,
         try:
             if settings.fingerprint_seconds:
                 reader = stack.enter_context(session(psql, env))
+                reader.rows(BEGIN_SESSION)
                 snapshot, opened = open_snapshot(reader, settings.table_lock_seconds)
                 reader.rows("SET LOCAL max_parallel_workers_per_gather = 0")  # the dump needs the cores more (measured)
                 option.append(f"--snapshot={snapshot}")
@@ -1992,7 +2023,8 @@ LOCALE = """json_build_object('provider', coalesce(to_jsonb(d)->>'datlocprovider
 TABLE_NAMES = f"SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES}"
 DATABASE_FACTS = f"""SELECT json_build_object(
   'major', current_setting('server_version_num')::int / 10000, 'server_version', current_setting('server_version'),
-  'in_recovery', pg_is_in_recovery(), 'database', current_database(),
+  'in_recovery', pg_is_in_recovery(), 'database', current_database(), 'language', current_setting('lc_messages'),
+  'idle_limit', (SELECT reset_val FROM pg_settings WHERE name = 'idle_session_timeout'),
   'user', current_user, 'superuser', r.rolsuper, 'bypass_rls', r.rolbypassrls,
   'size_bytes', pg_database_size(d.oid), 'encoding', pg_encoding_to_char(d.encoding), 'locale', {LOCALE},
   'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{{}}') FROM pg_extension),
@@ -2055,16 +2087,11 @@ class Source(Protocol):
         """Build beside what is live and give the swap: calling it puts the new in place and says what was kept."""
 
 
-# What a role or a database may have set against long sessions, which a restore has.
-NO_TIMEOUTS = """SELECT set_config(name, '0', false) FROM pg_settings
-  WHERE name IN ('statement_timeout', 'idle_session_timeout', 'transaction_timeout')"""
-
-
 @contextlib.contextmanager
 def open_session(server: Server, dbname: str = "") -> Iterator[Psql]:
     """Open psql on a server, in the database given or the connection's own. It raises ProgramError as psql gave it."""
     with session(server.psql, {**server.env, **({"PGDATABASE": dbname} if dbname else {})}) as psql:
-        psql.rows(NO_TIMEOUTS)
+        psql.rows(BEGIN_SESSION)
         yield psql
 
 
@@ -2087,7 +2114,11 @@ def ask_server(connection: Connection, settings: Settings, work: Path) -> Server
     if not programs:
         where = f"in PG_BIN_DIR={settings.pg_bin_dir}" if settings.pg_bin_dir else "installed"
         raise BackupError(f"psql is not {where}, and the backup of {connection} needs it: {install_advice(15)}")
-    with session(programs[0], env) as psql:
+    with session(programs[0], env) as psql, session(programs[0], env) as other:
+        if len({each.value("SELECT pg_backend_pid()") for each in (psql, other)}) == 1:  # our settings would be theirs
+            raise BackupError(f"a pooler shares PostgreSQL's sessions between clients ({connection}): give the "
+                              "server's own host and port, or one that pools by session")  # fmt: skip
+        psql.rows(BEGIN_SESSION)
         facts = json.loads(psql.value(DATABASE_FACTS))
     if connection.dbname and facts["database"] != connection.dbname:
         asked, reached = printable(connection.dbname), printable(facts["database"])
@@ -2115,8 +2146,8 @@ def find_admin_server(
     for place in places:
         try:
             return find_server(dataclasses.replace(connection, dbname=place), settings, work, patient)
-        except BackupError as error:
-            if place == places[-1] or f'database "{place}"' not in str(error):  # else it is absent, or closed to us
+        except BackupError as error:  # it may be absent, or closed to us; what libpq says itself is true of both
+            if place == places[-1] or re.search(f"{UNREACHABLE}|{TRANSIENT}|pooler|password", str(error)):
                 raise
 
 
@@ -2278,11 +2309,13 @@ DROP_SUBSCRIPTIONS = """SELECT format('ALTER SUBSCRIPTION %1$I DISABLE;
 
 def drop_database(server: Server, name: str) -> None:
     """Drop a scratch database if it is there; its subscriptions first, or DROP DATABASE refuses even by force."""
-    with contextlib.suppress(BackupError), open_session(server, name) as psql:
-        for (statements,) in psql.rows(DROP_SUBSCRIPTIONS):
-            psql.rows(statements)
     try:
         with open_session(server) as psql:
+            if not psql.rows(f"SELECT 1 FROM pg_database WHERE datname = {quote_text(name)}"):
+                return
+            with contextlib.suppress(BackupError), open_session(server, name) as inside:
+                for (statements,) in inside.rows(DROP_SUBSCRIPTIONS):
+                    inside.rows(statements)
             psql.rows(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)", 0)
     except BackupError as error:
         log.warning("%s could not be dropped and takes room on the server: %s", name, error)
@@ -2314,10 +2347,13 @@ CREATE_DATABASE = re.compile(rb'\nCREATE DATABASE (?:"(?:[^"]|"")*"|\w+) WITH TE
 def pg_restore(job: Job, path: Path, options: Sequence[str], *more: Sequence[str | Path], **pipe: Any) -> None:
     """Run pg_restore on an archive: on the file itself, or on the stream that unpacks it."""
     command, packed = [job.program("pg_restore"), *options], unpack_stage(path, job.settings)
+    env = job.server.env
+    if job.server.facts["idle_limit"] != "0":  # one of its jobs may wait long for another; a pooler takes no options
+        env = {**env, "PGOPTIONS": f"{env.get('PGOPTIONS', '')} -c idle_session_timeout=0".strip()}
     if packed:
-        unpacked(path, job.settings, command, *more, env=job.server.env, **pipe)
+        unpacked(path, job.settings, command, *more, env=env, **pipe)
     else:
-        pipeline([[*command, path], *more], env=job.server.env, **pipe)
+        pipeline([[*command, path], *more], env=env, **pipe)
 
 
 def creation_options(job: Job, archive: Archive, content: str, live: Live) -> str:
@@ -2347,7 +2383,10 @@ LIST_SETTINGS = ("search_path", "temp_tablespaces", "local_preload_libraries", "
 
 
 def property_statements(name: str, properties: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the statements that give a database the owner, rights, limits, comment and settings of another."""
+    """Yield the statements that give a database the owner, rights, limits, comment and settings of another.
+
+    Those of the comment and the settings come last: a superuser may have made them, and an owner may not.
+    """
     database, owner = f"DATABASE {quote_name(name)}", quote_name(properties["owner"])
     yield f"ALTER {database} OWNER TO {owner}"
     yield f"ALTER {database} CONNECTION LIMIT {int(properties['connection_limit'])}"
@@ -2432,8 +2471,8 @@ def swap_database(job: Job, scratch: str, target: str, live: Live, *more: str) -
         statements = [f"ALTER DATABASE {quote_name(target)} RENAME TO {quote_name(kept)}", *statements,
                       kept_comment(kept, target, job, live["properties"]["comment"])]  # fmt: skip
     # An undo's "scratch" is the kept one, into which somebody may look.
-    end_sessions = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0}"""
+    end_sessions = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid IS NOT NULL
+      AND (datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0})"""  # RENAME ends autovacuum itself
     for tries_left in (2, 1, 0):
         try:
             with open_session(job.server) as first, open_session(job.server) as second:
@@ -2476,7 +2515,21 @@ def require_extensions(server: Server, extensions: Iterable[str]) -> None:
 
 
 DRILL_FLAGS = ("--no-owner", "--no-acl", "--no-tablespaces")
-ANALYZE = "\\set ON_ERROR_STOP 0\nANALYZE;\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nSET search_path = ''"
+
+
+def tolerated(statement: str) -> str:
+    """Write a statement whose failure does not end the session: the one row is its SQLSTATE, 00000 if it worked."""
+    return f"\\set ON_ERROR_STOP 0\n{statement};\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nSET search_path = ''"
+
+
+def set_properties(psql: Psql, name: str, properties: Mapping[str, Any]) -> None:
+    """Give a restored database its properties; a comment or setting that this role may not make is only named."""
+    for statement in property_statements(name, properties):
+        if psql.rows(tolerated(statement)) != [["00000"]]:
+            if " SET " not in statement and not statement.startswith("COMMENT"):
+                raise psql.failure()
+            reason = psql.failure().stderr.rpartition("\n")[2]
+            log.warning("left out (%s); as a superuser, for the restored database: %s", reason, statement)
 
 
 class Scratch(NamedTuple):
@@ -2555,12 +2608,12 @@ class Database:
                 load_dump(job, archive, scratch, *(DRILL_FLAGS if drill else ()))
             else:
                 load_script(job, path, scratch)
-            guard.send(ANALYZE)  # and meanwhile the proof
+            guard.send(tolerated("ANALYZE"))  # and meanwhile the proof
             found, differences = prove(job, archive, scratch)
             if guard.receive(0) != [["00000"]]:
                 log.warning("the planner has no statistics yet, for ANALYZE failed: %s", guard.failure())
             if properties:
-                guard.rows(";\n".join(property_statements(scratch, properties)))
+                set_properties(guard, scratch, properties)
         except ProgramError as error:
             raise restore_failure(error, job, archive, scratch, live) from None
         return Scratch(scratch, found, differences, in_use)
@@ -2703,7 +2756,7 @@ def tree(root: Path) -> Iterator[tuple[str, str]]:
             yield below, f"holds more than {MAX_DEPTH} levels"
             directories.clear()
             continue
-        directories.sort()
+        directories[:] = sorted(name for name in directories if (place, name) != (str(root), "lost+found"))
         yield from ((os.path.normpath(f"{below}/{name}"), "") for name in sorted([*directories, *files]))
     for error in failures:
         gone = isinstance(error, FileNotFoundError)
@@ -2763,7 +2816,7 @@ def write_tar(
                          errors="surrogateescape") as tar,
         ):  # fmt: skip
             for count, (name, complaint) in enumerate(names):
-                if count > MAX_MEMBERS:
+                if count >= MAX_MEMBERS:
                     raise BackupError(f"{root} holds more than {MAX_MEMBERS} files: move away what is not needed")
                 if complaint:
                     facts["skipped"][name] = complaint
@@ -2797,8 +2850,12 @@ def is_mount_point(path: Path) -> bool:
 def note_swap(job: Job, new: Path, live: Path, before: Path, undo: contextlib.ExitStack) -> None:
     """Write down a directory swap before it begins, so that the next run can finish it or clear it away if we die."""
     note = (job.settings.backup_dir if job.lock else job.work) / ".swap.json"
-    with published(note) as stream:
-        stream.write(json.dumps({"version": 1, "new": str(new), "live": str(live), "before": str(before)}).encode())
+    swap = json.dumps({"version": 1, "new": str(new), "live": str(live), "before": str(before)})
+    try:
+        with published(note) as stream:
+            stream.write(swap.encode())
+    except OSError as error:
+        raise disk_failure(error, note.parent, len(swap)) from error
     undo.callback(finish_swap, note)
 
 
@@ -2857,11 +2914,15 @@ def replace_file(new: Path, live: Path, restore_id: str) -> str:
 
 
 def require_replaceable(live: Path, device: int) -> None:
-    """Raise BackupError where no file of this device can be renamed to `live`."""
-    parent = next(place for place in live.resolve().parents if place.exists())
-    if is_mount_point(live.resolve()) or live.is_dir() or parent.stat().st_dev != device:
-        raise BackupError(f"{live} is a mount point, a directory, or on another file system, and cannot be replaced: "
-                          "restore with --directory into another place and copy from there")  # fmt: skip
+    """Raise BackupError where no file of this device can be renamed to `live`; if that is a link, it is replaced."""
+    live = live.parent.resolve() / live.name
+    parent = next(place for place in live.parents if place.exists())
+    real_directory = live.is_dir() and not live.is_symlink()
+    closed = not os.access(parent, os.W_OK | os.X_OK)
+    if is_mount_point(live) or real_directory or closed or parent.stat().st_dev != device:
+        raise BackupError(f"{live} is a mount point, a directory, on another file system or in a directory where this "
+                          "user may not write, and cannot be replaced: restore as root, or with --directory "
+                          "into another place and copy from there")  # fmt: skip
 
 
 def may_be_there(path: Path) -> bool:
@@ -2899,6 +2960,8 @@ class ConfigFiles(Directory):
         """Unpack beside the live files; the swap replaces one file at a time. APP_DIR itself is never renamed."""
         root = Path(target).resolve()
         root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for leftover in root.glob(".restoring-????????T??????Z") if job.lock else ():
+            shutil.rmtree(leftover, ignore_errors=True)  # of a restore that died
         new = root / f".restoring-{job.id}"
         undo.callback(shutil.rmtree, new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -2965,7 +3028,12 @@ def kept_paths(settings: Settings) -> list[Kept]:
     found = []
     for kind, live in places:
         beginning = f"{live.name}.before-"
-        for name in file_names(live.parent):
+        try:
+            names = file_names(live.parent)
+        except BackupError as error:  # closed to us: no reason not to look elsewhere
+            log.warning("what restores have kept there cannot be seen: %s", error)
+            continue
+        for name in names:
             with contextlib.suppress(ValueError):
                 if name.startswith(beginning) and parse_id(name.removeprefix(beginning)):
                     found.append(Kept(name.removeprefix(beginning), kind, str(live), str(live.with_name(name))))
@@ -3281,9 +3349,10 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
             note["newest"] = note["newest"] or backup_set.id
 
 
-def push_all(settings: Settings, report: Report, again: bool = False) -> dict[str, dict[str, Any]]:
-    """Push to every remote, each for itself; failures go to the report. Give what the journal is to remember."""
-    notes: dict[str, dict[str, Any]] = {}
+def push_all(
+    settings: Settings, report: Report, notes: dict[str, dict[str, Any]], again: bool = False
+) -> None:
+    """Push to every remote, each for itself; failures go to the report, what the journal is to remember to `notes`."""
     for name in settings.offsite_remotes:
         note = notes[name] = {"pushed": [], "newest": "", "failed": False}
         try:
@@ -3291,7 +3360,6 @@ def push_all(settings: Settings, report: Report, again: bool = False) -> dict[st
         except (BackupError, OSError) as error:
             note["failed"] = True
             report.problem(f"the off-site copy to {name} failed; the backups here are good: {error}")
-    return notes
 
 
 @contextlib.contextmanager
@@ -3546,9 +3614,10 @@ def has_recovered(settings: Settings, report: Report) -> bool:
             runs[-1] = {**runs[-1], "exit_code": runs[-1].get("exit_code") or entry.get("exit_code")}
     if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
         return False
-    damaged = any(a.problem for s in catalog(settings).sets for a in s.archives.values())
-    damaged = damaged or any(damaged_offsite(settings.backup_dir, name) for name in settings.offsite_remotes)
-    return report.command != "verify" or not damaged
+    if report.command != "verify":
+        return True
+    here = any(a.problem for s in catalog(settings).sets for a in s.archives.values())
+    return not here and not any(damaged_offsite(settings.backup_dir, name) for name in settings.offsite_remotes)
 
 
 def own_command(settings: Settings, *words: str) -> str:
@@ -3784,6 +3853,8 @@ def day_states(
         archives = backup_set.archives.values()
         if backup_set.lacks(kinds):
             state = "bad" if backup_set.unreadable or any(a.problem for a in archives) else "partly"
+        elif backup_set.shrunk:
+            state = "partly"
         elif backup_set.drill:
             state = "drilled"
         else:
@@ -3913,8 +3984,8 @@ def restore_section(newest: BackupSet | None, settings: Settings) -> str:
         steps["Back to what was there before the restore"] = ["restore", "--undo"]
     typed = {title: esc(own_command(settings, *words)) for title, words in steps.items()}
     told = "".join(f"<dt>{title}</dt><dd><code>{command}</code></dd>" for title, command in typed.items())
-    return f"""<section><h2>To bring it back</h2><p>On the server, in a terminal: a restore asks before it replaces
-anything, and keeps what was there. For the worst day there is the runbook, step by step:
+    return f"""<section><h2>To bring it back</h2><p>On the server, in a terminal, as root: a restore asks before it
+replaces anything, and keeps what was there. For the worst day there is the runbook, step by step:
 <code>{esc(HERE / 'DISASTER_RECOVERY.md')}</code></p><dl class="steps">{told}</dl></section>"""
 
 
@@ -3928,7 +3999,7 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
     shown = {
         "Newest complete set": ('<span class="bad">none</span>', "backup_system.py backup"),
         "Last drill": (never, "it restores and compares: backup_system.py drill"),
-        "Last verify": (read, "each byte, as it is stored"),
+        "Last verify": (read, f"each byte, as it is stored{'' if verified else ': backup_system.py verify'}"),
         "Sets": (facts.get("sets", "unknown"), tiers),
         "Free space": (free, full),
     }
@@ -3942,7 +4013,9 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
     for state in facts.get("offsite", ()):
         ages = [human_age(state[key] or 0) for key in ("age_seconds", "behind_seconds")]
         text = f"the newest there is {ages[0]} old, {ages[1]} behind" if state["newest"] else ""
-        shown[f"Off-site: {esc(state['remote'])}"] = esc(state["newest"] or "nothing yet"), text
+        text, word = esc(state.get("complaint") or text), esc(state["newest"] or "nothing yet")
+        word = f'<span class="warn">{word}</span>' if state.get("complaint") else word
+        shown[f"Off-site: {esc(state['remote'])}"] = word, text
     if not facts.get("offsite"):
         missing = '<span class="warn">not set up</span>'
         shown["Off-site copies"] = missing, "if this machine is lost, so are the backups"
@@ -3958,6 +4031,7 @@ def status_page(
     sets = [s for s in sets if 1970 < s.moment.year < 9999]  # the others have no local time
     newest, reasons, host = newest_complete(sets, settings), facts["reasons"], esc(facts.get("host", ""))
     steps = (facts.get("last_drill") or {}).get("steps")
+    whole = next((s for s in sets if not s.lacks(settings.kinds) and not s.shrunk), None)
     word, kind, sign = ("HEALTHY", "good", "verified") if facts["healthy"] else ("NOT HEALTHY", "bad", "bad")
     more = [f"and {len(reasons) - 20} more"] if len(reasons) > 20 else []
     told = "<p>The backups are there, they are new enough, and nothing is known to be wrong with them.</p>"
@@ -3980,7 +4054,7 @@ whatever stopped the backups has stopped this page too. Then ask the server:
 {calendar_section(day_states(sets, journal, settings.kinds), now.astimezone().date())}
 {charts(sets, settings.kinds, now)}
 <div class="grid pair">{recovery(steps, settings.kinds)}{cleanup_section(plan, facts, settings.keep_before_days)}</div>
-{restore_section(newest, settings)}</main>
+{restore_section(whole or newest, settings)}</main>
 <footer class="soft">ArrivApp backup {VERSION}, {esc(settings.backup_dir)}</footer></body></html>
 """
 
@@ -3993,15 +4067,25 @@ def say(text: str, end: str = "\n") -> None:
     print(text, end=end, flush=True)
 
 
-def record(settings: Settings, report: Report, **facts: Any) -> None:
-    """Write the run into the journal; a journal that cannot be written fails nothing that was made."""
-    problems = [starred(message, settings.secret_values) for _, message in report.problems]
-    entry = {"command": report.command, "run": report.run, "id": report.id or None, "exit_code": report.exit_code,
-             "seconds": round(time.monotonic() - report.started, 1), "problems": problems, **facts}  # fmt: skip
+def write_or_report(settings: Settings, report: Report, entry: Mapping[str, Any]) -> None:
+    """Write into the journal; if it cannot be written, that fails nothing that was made."""
     try:
         write_journal(settings.backup_dir, entry)
     except OSError as error:
         report.problem(f"the journal could not be written: {error.strerror}")
+
+
+def record(settings: Settings, report: Report, **facts: Any) -> None:
+    """Write the run into the journal."""
+    problems = [starred(message, settings.secret_values) for _, message in report.problems]
+    entry = {"command": report.command, "run": report.run, "id": report.id or None, "exit_code": report.exit_code,
+             "seconds": round(time.monotonic() - report.started, 1), "problems": problems, **facts}  # fmt: skip
+    write_or_report(settings, report, entry)
+
+
+def note_begin(settings: Settings, report: Report, **more: Any) -> None:
+    """Write down which sets are being made or `deleted`: by that a later run knows what we leave if we die."""
+    write_or_report(settings, report, {"command": "begin", "run": report.run, "id": report.id, **more})
 
 
 def own_tables(facts: Mapping[str, Any]) -> dict[str, int]:
@@ -4107,6 +4191,10 @@ def backup_kind(job: Job, source: Source) -> None:
                 job.report.problem(f"{source.kind} was not backed up: {error}")
                 return
             log.warning("%s; trying again", error)
+            if tries_left == 1 and "invalid snapshot" in str(error):  # its session, the fingerprint's, ends every time
+                job.report.problem("no fingerprint, so no restore of it can be proven: its session ended early, and "
+                                   "only the server's log knows why")  # fmt: skip
+                job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, fingerprint_seconds=0))
 
 
 def tidy_up(made: Sequence[Archive], orphans: Sequence[Path]) -> None:
@@ -4129,6 +4217,28 @@ def tidy_up(made: Sequence[Archive], orphans: Sequence[Path]) -> None:
             orphan.unlink(missing_ok=True)
 
 
+def sort_orphans(backup_dir: Path, orphans: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Part the archives without a sidecar by the journal: what runs that died have left, and all others.
+
+    What no run of ours has begun, made whole, or was about to delete was copied here or has lost its sidecar: it may be
+    the last thing that works.
+    """
+    begun: set[str] = set()
+    good: set[str] = set()
+    deleted: set[str] = set()
+    for entry in read_journal(backup_dir):
+        if entry.get("command") == "begin":
+            begun.add(str(entry.get("id")))
+        for names, key in ((good, "made"), (good, "archives"), (deleted, "deleted")):
+            names |= set(map(str, entry[key])) if isinstance(entry.get(key), (list, dict)) else set()
+    died = []
+    for path in orphans:
+        set_id = ARCHIVE_NAME.fullmatch(path.name)[2]
+        if set_id in deleted or (set_id in begun and path.name not in good):
+            died.append(path)
+    return died, [path for path in orphans if path not in died]
+
+
 def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
     """Make one backup set."""
     kinds = tuple(kind for kind in KINDS if kind in (args.only or settings.kinds))
@@ -4143,10 +4253,16 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         sweep_partials(backup_dir)
         try:
             sweep_restores(settings)
-        except BackupError as error:  # no reason to leave the database without a backup
+        except (BackupError, OSError) as error:  # no reason to leave the database without a backup
             report.problem(str(error))
         report.id = new_set_id(backup_dir)
         known = catalog(settings)
+        died, lost = sort_orphans(backup_dir, known.orphans)
+        if lost:
+            names = names_shown(path.name for path in lost)
+            advice = "bring the .json files back, or move these elsewhere; restore --restore-file takes them"
+            report.problem(f"archives without their sidecars: {names}: {advice}")
+        note_begin(settings, report)
         job = Job(settings, report, report.id, work, None, (descriptor,), newest_archives(known.sets), kinds)
         try:
             if dumped:
@@ -4158,7 +4274,7 @@ def cmd_backup(settings: Settings, args: argparse.Namespace) -> int:
         for kind in kinds:
             if job.server or kind not in dumped:
                 backup_kind(job, SOURCES[kind])
-        tidy_up(report.made, known.orphans)
+        tidy_up(report.made, died)
         if not report.made and report.exit_code != FAILED:
             report.problem("nothing was backed up", FAILED)
         record(settings, report, kinds=list(kinds), made=[archive.path.name for archive in report.made])
@@ -4257,7 +4373,8 @@ def cmd_list(settings: Settings, args: argparse.Namespace) -> int:
         say(json.dumps({"version": 1, "sets": shown, "orphans": orphaned, "strays": strays}, indent=1))
         return DONE
     say("\n".join(list_rows(sets, args.kind)))
-    for path, why in (dict.fromkeys(orphans, "an archive without its sidecar: no backup") | strays).items():
+    why = "an archive without its sidecar: no backup until its .json is back"
+    for path, why in (dict.fromkeys(orphans, why) | strays).items():
         log.warning("%s: %s", path, why)
     if not (settings.backup_dir / MARKER).exists():
         log.warning("BACKUP_DIR %s has no marker file %s: is its disk mounted?", settings.backup_dir, MARKER)
@@ -4376,11 +4493,16 @@ def check_each(
     return marks
 
 
-def sets_to_verify(known: Catalog, args: argparse.Namespace, place: str = "") -> list[BackupSet]:
+def sets_to_verify(
+    known: Catalog, settings: Settings, args: argparse.Namespace, place: str = ""
+) -> list[BackupSet]:
     """Choose the sets that are to be read to their end; sidecars that cannot be read are damage."""
     sets, target = known.sets, args.target or "latest"
     if target == "random" and sets:
         target = secrets.choice(sets).id
+    complete = newest_complete(sets, settings)
+    if target == "latest" and complete:  # the one that a restore takes
+        target = complete.id
     try:
         chosen = sets if args.all else [find_set(sets, target, ())]
     except UsageError as error:
@@ -4401,7 +4523,7 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
         place, gone = f"{remote.name}: ", vanished(settings, remote.name, there)
         for path in gone:
             args.report.problem(f"{place}{path} was pushed, and is gone there", DAMAGE)
-        chosen = {backup_set.id for backup_set in sets_to_verify(known, args, place)}
+        chosen = {backup_set.id for backup_set in sets_to_verify(known, settings, args, place)}
         def check(archive: Archive) -> str:
             path = remote_path(archive)
             if path in gone:
@@ -4437,7 +4559,7 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
         chosen = [BackupSet(archive.id, {archive.kind: archive}, ())]
         writable = writable and archive.path.resolve().parent.parent == backup_dir.resolve()  # else it is a copy
     else:
-        chosen = sets_to_verify(catalog(settings), args)
+        chosen = sets_to_verify(catalog(settings), settings, args)
         if not chosen and not (backup_dir / MARKER).exists():
             check_backup_dir(backup_dir, make=False)
         if not chosen and not args.report.problems:
@@ -4529,6 +4651,8 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
     lock = contextlib.nullcontext() if args.dry_run else locked(backup_dir, "cleanup", settings.lock_wait_seconds)
     with lock, workspace(None) as work:
         going, refusal = sets_to_delete(catalog(settings).sets, settings, args)
+        if going:
+            note_begin(settings, report, deleted=[backup_set.id for backup_set in going])
         for backup_set in going:
             log.info("deleting %s", backup_set.id)
             for archive in backup_set.archives.values():  # a kill in between leaves no sidecar without its archive
@@ -4549,7 +4673,8 @@ def cmd_push(settings: Settings, args: argparse.Namespace) -> int:
     report = args.report
     remotes_of(settings)
     check_backup_dir(settings.backup_dir, make=False)  # an unmounted disk must not look like nothing to push
-    notes = push_all(settings, report, args.again)
+    notes: dict[str, dict[str, Any]] = {}
+    push_all(settings, report, notes, args.again)
     if all(note["failed"] for note in notes.values()):
         report.problem("nothing was pushed", FAILED)
     record(settings, report, offsite=notes)
@@ -4600,6 +4725,7 @@ def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
                 report.problem(f"{remote.name}: {error}", USAGE)
         for remote, chosen in sorted(found, key=lambda pair: pair[1].id, reverse=True):
             report.id = chosen.id
+            note_begin(settings, report)
             log.info("pulling %s from %s", chosen.id, remote.name)
             came = 0
             for archive in chosen.archives.values():
@@ -4634,6 +4760,8 @@ def choose_archives(settings: Settings, args: argparse.Namespace, work: Path) ->
         chosen = [backup_set.archives[kind] for kind in wanted]
     for archive in chosen:
         check_stored(archive)
+        if archive.shrunk:
+            log.warning("%s SHRANK: %s. Is an older set the right one?", archive.path.name, archive.shrunk)
     return chosen
 
 
@@ -4692,6 +4820,21 @@ def confirm(replaced: Iterable[str], word: str, args: argparse.Namespace) -> Non
         raise UsageError("not confirmed; nothing was changed")
 
 
+def swap_all(job: Job, swaps: Mapping[str, Callable[[], str]], word: str, advice: str) -> None:
+    """Put all that was prepared in place, one after the other; a failure or a signal says what is in place already."""
+    done: list[str] = []
+    for what, swap in swaps.items():
+        try:
+            log.info("%s %s: %s", word, what, swap())
+        except (BackupError, OSError, Stopped) as error:
+            told = f"; already {word}: {', '.join(done)}; {advice}" if done else ""
+            if isinstance(error, Stopped):
+                job.report.problem(f"{what} was not {word}: {error}{told}", error.exit_code)
+                raise
+            raise BackupError(f"{what} could not be {word}: {error}{told}") from error
+        done.append(what)
+
+
 def undo_restore(job: Job, args: argparse.Namespace, kept: Sequence[Kept]) -> list[str]:
     """Swap back what the newest restore put aside, of the kinds asked for; done twice, it is as before."""
     ours = ("database", target_database(job.settings, args))
@@ -4701,10 +4844,14 @@ def undo_restore(job: Job, args: argparse.Namespace, kept: Sequence[Kept]) -> li
     chosen = [item for item in kept if item.id == newest]
     if not chosen:
         raise UsageError("no restore has put anything aside, or cleanup has removed it: there is nothing to undo")
+    others = {item.kind for item in kept} - {item.kind for item in chosen}
+    if others:
+        log.warning("kept by an earlier restore, or by an undo that was cut off, and left as it is: %s "
+                    "(restore --undo --only KIND)", ", ".join(sorted(others)))  # fmt: skip
     before = f"with what was there before the restore {newest}"
     confirm([f"{item.kind} {printable(item.live)} {before}" for item in chosen], "undo", args)
-    for item in chosen:
-        log.info("put back %s %s: %s", item.kind, printable(item.live), put_back(job, item))
+    swaps = {f"{item.kind} {printable(item.live)}": functools.partial(put_back, job, item) for item in chosen}
+    swap_all(job, swaps, "put back", "for the rest: restore --undo --only KIND")
     return [item.place for item in chosen]
 
 
@@ -4744,15 +4891,8 @@ def restore_archives(job: Job, args: argparse.Namespace, archives: Sequence[Arch
         if archive.kind == "roles":  # at once, for the database may need them
             log.info("restored roles: %s", swap())
         else:
-            swaps[archive.kind] = swap
-    done: list[str] = []
-    for kind, swap in swaps.items():
-        try:
-            log.info("restored %s %s: %s", kind, targets[kind], swap())
-        except (BackupError, OSError) as error:
-            took_back = f"; already replaced: {', '.join(done)}, and restore --undo takes that back" if done else ""
-            raise BackupError(f"{kind} could not be put in place: {error}{took_back}") from error
-        done.append(kind)
+            swaps[f"{archive.kind} {targets[archive.kind]}"] = swap
+    swap_all(job, swaps, "restored", "restore --undo takes that back")
     return [archive.path.name for archive in archives]
 
 
@@ -4792,10 +4932,10 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
             done = restore_tables(job, archives[0], args.table, targets["database"], undo)
         else:
             done = restore_archives(job, args, archives, targets, undo)
-        while utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own
-            time.sleep(0.05)
         if lock:
             record(settings, report, **{"undone" if args.undo else "restored": done}, targets=targets)
+        while utc_now().strftime(ID_FORMAT) == report.id:  # the next restore must find a name of its own
+            time.sleep(0.05)
     return report.exit_code
 
 
@@ -4845,9 +4985,13 @@ def drill_database(job: Job, archive: Archive, undo: contextlib.ExitStack) -> tu
     try:
         if query:  # not by a session, for which a quote that is not closed has no end
             command = [job.server.psql, *PSQL_FLAGS, "-t", "--csv", "-d", scratch.name]
+            own = [entry["value"] for entry in (archive.facts.get("properties") or {}).get("settings", ())
+                   if entry.get("name") == "search_path" and not entry.get("role")]  # fmt: skip
+            command += [word for path in own for word in ("-c", f"SET search_path = {path}")]
             command += ["-c", "SET default_transaction_read_only = on", "-c", query]
             with explained(job.server.connection):
-                text = run(command, env=job.server.env, limit=job.settings.restore_seconds)
+                env = {**job.server.env, "PGCLIENTENCODING": "UTF8"}
+                text = run(command, env=env, limit=job.settings.restore_seconds)
             paths = [row[0] for row in csv.reader(io.StringIO(text, newline="")) if row and row[0]]  # NULL: []
     except BackupError as error:
         report.problem(f"QR_CODES_QUERY failed, so the pictures were not compared (empty, it is switched off): {error}")
@@ -4881,16 +5025,42 @@ def drill_steps(job: Job, backup_set: BackupSet, marks: dict[str, str],
         yield "pictures", check_pictures(plain["qr_codes"].path, paths, job.report)
 
 
+def why_not_opened(settings: Settings) -> str:
+    """Seal a byte and open it again; say why that fails, '' where the key is here. Raise UsageError for an open key."""
+    try:
+        stages = [["echo"], *seal_stage(settings), open_stage(settings.encrypt_to.method, settings)]
+        pipeline(stages, env=settings.env, limit=60)
+    except UsageError:
+        raise
+    except BackupError as error:
+        return seal_words(error) if isinstance(error, ProgramError) else str(error)
+    return ""
+
+
 def last_entry(journal: Iterable[Mapping[str, Any]], command: str, key: str = "command") -> Mapping[str, Any]:
     """Give the journal's last entry of a command that has a key; {} where there is none."""
     found = [entry for entry in journal if entry.get("command") == command and key in entry]
     return found[-1] if found else {}
 
 
+def drill_overdue(settings: Settings) -> str:
+    """Say what to do where the key is elsewhere and the journal knows of no good drill there; '' where it does."""
+    good = [entry for entry in read_journal(settings.backup_dir) if entry.get("identical") is True]
+    since = (utc_now() - datetime.timedelta(days=DRILL_ELSEWHERE_DAYS)).isoformat()
+    if last_entry(good, "drill").get("time", "") > since:
+        return ""
+    return "no good drill lately: drill where the key is, and append the last line of its journal to this one"
+
+
 def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
     """Prove a set by restoring it beside everything that is live, compare it, time it, and remove it again."""
     report, backup_dir, tell = args.report, settings.backup_dir, log.debug if args.quiet else say
     check_backup_dir(backup_dir)
+    if args.if_older and settings.encrypt_to and why_not_opened(settings):  # the timer's, where the key is elsewhere
+        if overdue := drill_overdue(settings):
+            raise PartlyDone(f"this machine cannot open what it seals, and {overdue}")
+        log.info("no drill here: this machine cannot open what it seals, and the journal knows of a good one")
+        return DONE
     with contextlib.ExitStack() as undo:
         lock = undo.enter_context(locked(backup_dir, "drill", settings.lock_wait_seconds))
         work = undo.enter_context(workspace(settings.work_dir or backup_dir, backup_dir))
@@ -4935,7 +5105,7 @@ def why_stale(newest: BackupSet | None, max_age_hours: int) -> str:
         return "there is no complete set: backup_system.py backup"
     age = (utc_now() - newest.moment).total_seconds()
     if age < 0:
-        return f"{newest.id} is dated in the future: correct the clock"
+        return f"{newest.id} is dated in the future: correct the clock, or remove that set by hand if it was wrong then"
     old = f"the newest complete set is {human_age(age)} old, more than {max_age_hours} h"
     return f"{old}: look at cron or the timer, and at the log" if age > max_age_hours * 3600 else ""
 
@@ -4959,7 +5129,8 @@ def unhealthy_because(known: Catalog, journal: Sequence[Mapping[str, Any]], stal
         lines = [line for problem in told for line in str(problem).splitlines()[:1]] or ["see the log"]
         lines = [line for line in lines if " shrank: " not in line]  # that is told above, until it is accepted
         if last.get("exit_code") and lines:
-            reasons.append(f"the last {command} ({last['time']}) ended with exit code {last['exit_code']}: {lines[0]}")
+            when = local_time(datetime.datetime.fromisoformat(last["time"]))
+            reasons.append(f"the last {command} ({when}) ended with exit code {last['exit_code']}: {lines[0]}")
     return reasons
 
 
@@ -4985,7 +5156,8 @@ def status_facts(settings: Settings, known: Catalog, max_age_hours: int, ask_ser
     offsite = offsite_state(settings, sets, max_age_hours)
     reasons = unhealthy_because(known, journal, why_stale(newest, max_age_hours))
     reasons += [state["complaint"] for state in offsite if state["complaint"]]
-    recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < 30 * 86400]
+    days = min(30, settings.daily_retention) or 30  # for so long no cleanup has thinned them out
+    recent = [s for s in sets if 0 <= (now - s.moment).total_seconds() < days * 86400]
     stored = filter(None, (status_of(a.path) for s in recent for a in s.archives.values()))
     size = sum(found.st_size / found.st_nlink for found in stored)  # unchanged archives have one file in common
     per_day = size / ((now - recent[-1].moment).days + 1) if recent else 0
@@ -5090,6 +5262,7 @@ def cmd_status(settings: Settings, args: argparse.Namespace) -> int:
     return DONE if facts["healthy"] else FAILED
 
 
+MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
 Finding = tuple[str, str, str]  # OK, WARN or FAIL; what was looked at; what was found and what to do
 
 
@@ -5097,7 +5270,8 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     """Look at what is to be backed up from the disk, and at what restores have put aside."""
     codes = settings.qr_codes_path
     if "qr_codes" in settings.kinds and os.access(codes, os.R_OK | os.X_OK) and codes.is_dir():
-        yield "OK", "QR codes", f"{codes}: {len(os.listdir(codes))} entries"
+        count = len(os.listdir(codes))
+        yield "OK" if count else "WARN", "QR codes", f"{codes}: {count} entries"
     elif "qr_codes" in settings.kinds:
         yield "FAIL", "QR codes", f"{codes} is not there or not readable: correct QR_CODES_DIR, or set QR_CODES_DIR="
     for path in (settings.app_dir / name for name in settings.config_files):
@@ -5112,8 +5286,18 @@ def check_files(settings: Settings) -> Iterator[Finding]:
         else:
             yield "OK", "config file", str(path)
     with workspace(None) as work:
-        for item in find_kept(settings, work)[0]:
+        kept, server, complaint = find_kept(settings, work)
+        for item in kept:
             yield "OK", "kept aside", f"{item}; cleanup removes it after KEEP_BEFORE_DAYS"
+        if complaint:
+            yield "WARN", "restore", f"would fail: {complaint}"
+        drills = settings.drill_database_url
+        for what, name, there in (("restore", "RESTORE_DATABASE_URL", server), ("drill", "DRILL_DATABASE_URL", drills)):
+            if drills and there is drills:
+                there = find_admin_server(drills, settings, work, patient=False)
+            if there and ask(there, MAY_CREATE) == [["f"]]:
+                advice = f"ALTER ROLE {quote_name(there.facts['user'])} CREATEDB, or set {name}"
+                yield "WARN", what, f"{there.facts['user']} may not create databases: {advice}"
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
@@ -5134,6 +5318,9 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         yield "FAIL", "rights", f"row security hides rows of {hidden}: ALTER ROLE {quote_name(user)} BYPASSRLS"
     else:
         yield "OK", "rights", f"{user} may read every table"
+    if not re.match("C$|C[.]|POSIX|en|$", facts["language"]):
+        advice = f"ALTER ROLE {quote_name(user)} SET lc_messages = 'C', and so for the role that restores"
+        yield "WARN", "language", f"the server's {facts['language']} is not understood (retries, advice): {advice}"
     for name in ("pg_dump", "pg_dumpall", "pg_restore"):
         yield "OK", "program", str(postgres_program(name, facts["major"], settings, server.connection))
 
@@ -5145,19 +5332,16 @@ def check_sealing(settings: Settings) -> Iterator[Finding]:
     try_seal(settings)
     yield "OK", "sealing", f"with {settings.encrypt_to.method} to {names_shown(settings.encrypt_to.keys)}"
     try:
-        stages = [["echo"], *seal_stage(settings), open_stage(settings.encrypt_to.method, settings)]
-        pipeline(stages, env=settings.env, limit=60)
-        yield "OK", "unsealing", "the key is on this machine: it can restore and drill, and so can whoever breaks in"
+        why = why_not_opened(settings)
     except UsageError as error:
         yield "FAIL", "unsealing", str(error)
-    except BackupError as error:
-        why = seal_words(error) if isinstance(error, ProgramError) else str(error)
-        good = [entry for entry in read_journal(settings.backup_dir) if entry.get("identical") is True]
-        since = (utc_now() - datetime.timedelta(days=DRILL_ELSEWHERE_DAYS)).isoformat()
-        recent = last_entry(good, "drill").get("time", "") > since
-        advice = "no good drill lately: drill where the key is, and append the last line of its journal to this one"
-        last = "the journal knows of a good drill" if recent else advice
-        yield "OK" if recent else "WARN", "unsealing", f"this machine cannot open what it seals ({why}); {last}"
+        return
+    overdue = drill_overdue(settings)
+    if not why:
+        yield "OK", "unsealing", "the key is on this machine: it can restore and drill, and so can whoever breaks in"
+    else:
+        last = overdue or "the journal knows of a good drill"
+        yield "WARN" if overdue else "OK", "unsealing", f"this machine cannot open what it seals ({why}); {last}"
 
 
 def check_places(settings: Settings) -> Iterator[Finding]:
@@ -5187,6 +5371,8 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     stale = why_stale(newest, MAX_AGE_HOURS)
     if stale:
         yield "FAIL" if newest else "WARN", "newest set", stale
+    elif newest.shrunk:
+        yield "WARN", "newest set", f"{newest.id} shrank: backup_system.py status"
     else:
         yield "OK", "newest set", f"{newest.id}, {human_age((utc_now() - newest.moment).total_seconds())} old"
 
@@ -5271,7 +5457,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line. Global options work before and after the subcommand (without SUPPRESS one is lost)."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--env-file", type=Path, metavar="FILE", help="default: .env.backup beside this script")
-    common.add_argument("--backup-dir", metavar="DIR", help="where backups are (default: BACKUP_DIR)")
+    common.add_argument("--backup-dir", type=not_empty, metavar="DIR", help="where backups are (default: BACKUP_DIR)")
     common.add_argument("-v", "--verbose", action="store_true", help="show every command that is run")
     common.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
     about = "Back up, verify and restore an ArrivApp."
@@ -5299,8 +5485,9 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--offsite", action="store_true", help="the copies there; one set is read to its end")
     restore = command("restore", cmd_restore, "restore archives; what was there before is kept")
     source = restore.add_mutually_exclusive_group(required=True)
-    source.add_argument("--restore-file", metavar="FILE", help="an archive, a dump or an SQL script; or latest")
-    source.add_argument("--backup", metavar="ID", help="a set's id, or latest")
+    source.add_argument("--restore-file", type=not_empty, metavar="FILE",
+                        help="an archive, a dump or an SQL script; or latest")  # fmt: skip
+    source.add_argument("--backup", type=not_empty, metavar="ID", help="a set's id, or latest")
     source.add_argument("--undo", action="store_true", help="swap back what the last restore put aside")
     restore.add_argument("--only", **only)
     restore.add_argument("--database", type=not_empty, metavar="NAME", help="into this one (default: as configured)")
@@ -5320,7 +5507,8 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--html", type=Path, metavar="FILE", help="also write the status page there")
     status.add_argument("--max-age", type=up_to_99999, default=MAX_AGE_HOURS, metavar="HOURS",
                         help="unhealthy when the newest complete set is older (default: %(default)s)")  # fmt: skip
-    status.add_argument("--accept", metavar="ID", help="accept that sets up to this one shrank: cleanup goes on")
+    status.add_argument("--accept", type=not_empty, metavar="ID",
+                        help="accept that sets up to this one shrank: cleanup goes on")  # fmt: skip
     push = command("push", cmd_push, "copy every good set that a remote lacks there")
     push.add_argument("--again", action="store_true", help="also what was pushed before and is gone there")
     pull = command("pull", cmd_pull, "bring a set here from a remote")
@@ -5376,8 +5564,15 @@ def set_up_log(handlers: Iterable[logging.Handler], secret_values: Sequence[str]
 def push_after(settings: Settings, report: Report) -> None:
     """Push what a backup has made; the journal keeps that as a run of its own."""
     pushing = Report("push", report.id)
-    record(settings, pushing, offsite=push_all(settings, pushing))
-    report.problems += pushing.problems
+    notes: dict[str, dict[str, Any]] = {}
+    try:
+        push_all(settings, pushing, notes)
+    except Stopped as stopped:
+        pushing.problem(f"the off-site copy was {stopped}", stopped.exit_code)
+        raise
+    finally:
+        record(settings, pushing, offsite=notes)
+        report.problems += pushing.problems
 
 
 def write_metrics(settings: Settings, report: Report) -> None:
@@ -5392,19 +5587,26 @@ def write_metrics(settings: Settings, report: Report) -> None:
 
 def follow_up(settings: Settings, report: Report) -> None:
     """Tell the outside world how a run ended. Nothing here can fail what was made: it adds at most a problem."""
-    steps: list[tuple[str, Callable[[], object]]] = [("alerts", lambda: alert_people(settings, report))]
+    steps: list[tuple[str, Callable[[], object]]] = []
+    if settings.offsite_remotes and report.command == "backup" and report.made and report.exit_code < 128:
+        steps.append(("the off-site copy", lambda: push_after(settings, report)))
     if settings.status_page:
         page = functools.partial(write_page, settings, settings.status_page, MAX_AGE_HOURS, report)
-        steps.insert(0, ("the status page", page))
-    if settings.offsite_remotes and report.command == "backup" and report.made and report.exit_code < 128:
-        steps.insert(0, ("the off-site copy", lambda: push_after(settings, report)))
+        steps.append(("the status page", page))
+    steps.append(("the alerts", lambda: alert_people(settings, report)))
     if settings.metrics_file:  # the last step: it tells of the others too
         steps.append(("METRICS_FILE", lambda: write_metrics(settings, report)))
+    stopped: Stopped | None = None
     for what, step in steps:
         try:
             step()
+        except Stopped as signalled:  # what is left is short, and is told of this too
+            stopped = signalled
+            report.problem(f"{what}: {signalled}", signalled.exit_code)
         except Exception as error:  # a mistake of ours in one of them is no failed backup, nor a reason for silence
             report.problem(f"{what}: failed, which is a mistake in this tool: {error!r}")
+    if stopped:
+        raise stopped
 
 
 TOLD = ("backup", "cleanup", "restore", "drill", "verify", "push")  # commands of which the outside world is told
