@@ -10268,7 +10268,7 @@ def install_indented_blocks(text: str) -> list[list[str]]:
 INSTALL_NO_NETWORK = {  # the commands of the documents that are not typed, and what is done instead: there is no network
     "sudo apt update": "nothing",
     "sudo apt install postgresql-client zstd python3-dotenv acl cron": "python-dotenv is copied, the rest is there",
-    "apt install postgresql zstd python3-dotenv rclone acl cron": "the same",
+    "apt install postgresql zstd python3-dotenv rclone acl cron sudo age": "the same",
 }
 
 
