@@ -3349,9 +3349,7 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
             note["newest"] = note["newest"] or backup_set.id
 
 
-def push_all(
-    settings: Settings, report: Report, notes: dict[str, dict[str, Any]], again: bool = False
-) -> None:
+def push_all(settings: Settings, report: Report, notes: dict[str, dict[str, Any]], again: bool = False) -> None:
     """Push to every remote, each for itself; failures go to the report, what the journal is to remember to `notes`."""
     for name in settings.offsite_remotes:
         note = notes[name] = {"pushed": [], "newest": "", "failed": False}
@@ -4229,6 +4227,7 @@ def sort_orphans(backup_dir: Path, orphans: Sequence[Path]) -> tuple[list[Path],
     for entry in read_journal(backup_dir):
         if entry.get("command") == "begin":
             begun.add(str(entry.get("id")))
+            deleted.discard(str(entry.get("id")))  # pulled again
         for names, key in ((good, "made"), (good, "archives"), (deleted, "deleted")):
             names |= set(map(str, entry[key])) if isinstance(entry.get(key), (list, dict)) else set()
     died = []
@@ -4493,9 +4492,7 @@ def check_each(
     return marks
 
 
-def sets_to_verify(
-    known: Catalog, settings: Settings, args: argparse.Namespace, place: str = ""
-) -> list[BackupSet]:
+def sets_to_verify(known: Catalog, settings: Settings, args: argparse.Namespace, place: str = "") -> list[BackupSet]:
     """Choose the sets that are to be read to their end; sidecars that cannot be read are damage."""
     sets, target = known.sets, args.target or "latest"
     if target == "random" and sets:
@@ -5336,10 +5333,10 @@ def check_sealing(settings: Settings) -> Iterator[Finding]:
     except UsageError as error:
         yield "FAIL", "unsealing", str(error)
         return
-    overdue = drill_overdue(settings)
     if not why:
         yield "OK", "unsealing", "the key is on this machine: it can restore and drill, and so can whoever breaks in"
     else:
+        overdue = drill_overdue(settings)
         last = overdue or "the journal knows of a good drill"
         yield "WARN" if overdue else "OK", "unsealing", f"this machine cannot open what it seals ({why}); {last}"
 
