@@ -5477,7 +5477,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("--offsite", action="store_true", help="what stands on the remotes instead")
     verify = command("verify", cmd_verify, "check stored archives by checksum and by a full read")
     which = verify.add_mutually_exclusive_group()
-    which.add_argument("target", nargs="?", metavar="ID|FILE", help="a set's id, latest (the default), random, or a file")
+    which.add_argument("target", nargs="?", metavar="ID|FILE", help="a set's id, latest (the default), random, a file")
     which.add_argument("--all", action="store_true", help="every archive")
     verify.add_argument("--offsite", action="store_true", help="the copies there; one set is read to its end")
     restore = command("restore", cmd_restore, "restore archives; what was there before is kept")
