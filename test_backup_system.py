@@ -4795,7 +4795,8 @@ def pooled(server: Server, mode: str) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-    shutil.rmtree(home)
+            process.wait()
+            shutil.rmtree(home)
 
 
 def test_a_pooler_that_shares_sessions_is_refused_before_they_are_spoilt(app: App) -> None:
