@@ -635,15 +635,42 @@ LONG_LINE = re.compile(rb"([^\n]{2000})[^\n]+")  # as when pg_dump shows the que
 GRACE_SECONDS = 10  # between SIGTERM and SIGKILL
 
 
-def _start(command: Sequence[str | Path], **popen: Any) -> subprocess.Popen[bytes]:
-    """Start one program in a process group of its own, so that ^C reaches it only through us. For the three below."""
+_held_signals: list[int] | None = None  # those that came while a program was started; None: they stop us at once
+
+
+def stop_on_signal(number: int, frame: Any) -> None:
+    """Raise Stopped for a signal, but not between the start of a program and its entry among those to be stopped."""
+    if _held_signals is None:
+        raise Stopped(number)
+    _held_signals.append(number)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let the signals that stop us wait for the end of the block. Only the main thread is ever interrupted by them."""
+    global _held_signals
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _held_signals = []
+    try:
+        yield
+    finally:
+        held, _held_signals = _held_signals, None
+        if held:
+            raise Stopped(held[0])
+
+
+def _start(command: Sequence[str | Path], started: list[subprocess.Popen[bytes]], **popen: Any) -> None:
+    """Start one program and note it in `started`. It has a process group of its own: ^C reaches it only through us."""
     argv = [str(part) for part in command]
     log.debug("run: %s", shlex.join(argv))
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     if setpriv and Path(setpriv).resolve().name == "setpriv":  # busybox's knows no --pdeathsig
         argv = [setpriv, "--pdeathsig", "TERM", "--", *argv]  # so that it ends with us when we are killed with -9
     try:
-        return subprocess.Popen(argv, process_group=0, **popen)
+        with signals_held():
+            started.append(subprocess.Popen(argv, process_group=0, **popen))
     except FileNotFoundError:
         raise BackupError(f"the program {command[0]} is not there: install it, or correct PATH") from None
 
@@ -720,11 +747,10 @@ def pipeline(
     try:
         for command, name, output in zip(commands, names, outputs):
             kept = () if name == "gpg" else keep_fds  # its agent is a daemon that would keep them for ever
-            process = _start(command, stdin=upstream, stdout=output, stderr=subprocess.PIPE, env=env, pass_fds=kept)
-            if processes:
+            _start(command, processes, stdin=upstream, stdout=output, stderr=subprocess.PIPE, env=env, pass_fds=kept)
+            if len(processes) > 1:
                 upstream.close()  # or the one before would never see that its reader died
-            processes.append(process)
-            upstream = process.stdout
+            upstream = processes[-1].stdout
         routes: dict[int, Callable[[bytes], object]] = {p.stderr.fileno(): w.extend for p, w in zip(processes, words)}
         if sink:
             routes[upstream.fileno()] = sink
@@ -817,14 +843,16 @@ def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
     env = {**env, "PGCLIENTENCODING": "UTF8"}
     csv.field_size_limit(1 << 30)  # a database's facts are one field
     with tempfile.TemporaryFile() as words:  # not a pipe: a script's notices would fill it and hang both sides
-        process = _start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=env)
+        started: list[subprocess.Popen[bytes]] = []
         try:
-            yield Psql(process, words)
+            _start(command, started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=env)
+            yield Psql(started[0], words)
         finally:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=0.5)  # a psql whose input ended ends by itself
-            _stop([process])
-            process.stdout.close()
+            for process in started:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=0.5)  # a psql whose input ended ends by itself
+                _stop([process])
+                process.stdout.close()
 
 
 def quote_name(name: str) -> str:
@@ -5647,12 +5675,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     stderr = logging.StreamHandler()
     stderr.setLevel(logging.WARNING if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
     set_up_log([stderr])
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped(number)
-
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, stop)
+            signal.signal(number, stop_on_signal)
     try:
         code = run_command(args, stderr)
         sys.stdout.flush()

@@ -3257,10 +3257,10 @@ touch {0}.begun
 while [ -e {0} ]; do sleep 0.05; done"""
 
 
-def start_with_short_grace(app: App, *argv: str) -> subprocess.Popen[str]:
+def start_with_short_grace(app: App, *argv: str, first: str = "pass") -> subprocess.Popen[str]:
     """Start the real tool with one second instead of ten between SIGTERM and SIGKILL."""
-    code = (f"import sys; sys.path.insert(0, {str(TOOL.parent)!r}); import backup_system as tool;"
-            " assert tool.GRACE_SECONDS == 10; tool.GRACE_SECONDS = 1; raise SystemExit(tool.main())")
+    code = (f"import os, sys; sys.path.insert(0, {str(TOOL.parent)!r}); import backup_system as tool\n"
+            f"assert tool.GRACE_SECONDS == 10; tool.GRACE_SECONDS = 1\n{first}\nraise SystemExit(tool.main())")
     return subprocess.Popen([sys.executable, "-c", code, "--env-file", app.env_file, *argv], env=clean_env(), text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=app.root, start_new_session=True)
 
@@ -3301,6 +3301,29 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(app: App, held: 
             os.kill(int(member.split()[0]), signal.SIGKILL)
         assert result.code == 143 and (members, debris(app)) == ([], []), (who, result, members)
         assert (0.9 if who == "itself" else 0) < time.monotonic() - started < 4
+
+
+SIGNALLED_AT_THE_START = """
+class Popen(tool.subprocess.Popen):
+    def __init__(self, argv, **how):
+        super().__init__(argv, **how)
+        if any(arg.endswith({0!r}) for arg in argv) and "--version" not in argv:
+            while not os.path.exists({1!r}): pass
+            os.kill(os.getpid(), 15)
+tool.subprocess.Popen = Popen"""
+
+
+@pytest.mark.parametrize("program", ["pg_dump", "psql"])
+def test_a_signal_between_the_start_of_a_program_and_its_note_stops_it_too(
+        program: str, app: App, held: Path, fake: Callable) -> None:
+    """FAULTS 5: one that ignored SIGTERM would have outlived us, and held the lock."""
+    fake(program, STUBBORN.format(held))
+    first = SIGNALLED_AT_THE_START.format(f"/{program}", f"{held}.begun")
+    process = start_with_short_grace(app, "backup", first=first)
+    result = finish(process, timeout=10)
+    left = session_members(process.pid)
+    held.unlink()
+    assert (result.code, left, debris(app)) == (143, [], []), result
 
 
 def test_a_second_signal_does_not_wait_for_the_grace(app: App, held: Path, fake: Callable, heeded: None) -> None:
