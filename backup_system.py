@@ -793,19 +793,12 @@ class Psql:
         errors = re.findall(r"^(?:ERROR|FATAL|psql: error).*", said, re.MULTILINE)
         return ProgramError("psql", self._process.poll() or 3, "\n".join([said, *errors[-1:]]))
 
-    def _ended(self) -> ProgramError:
-        """Give the reason for which psql ended."""
-        self._process.wait(GRACE_SECONDS)
-        return self.failure()
-
     def send(self, sql: str) -> None:
-        """Start a query; `receive` waits for it."""
-        try:
-            text = f"{sql.rstrip().rstrip(';')}\n;\n\\echo {self._token}\n"
+        """Start a query; `receive` waits for it, and tells of a psql that has ended."""
+        text = f"{sql.rstrip().rstrip(';')}\n;\n\\echo {self._token}\n"
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(text.encode("utf-8", "surrogateescape"))
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._ended() from None
 
     def ready(self, seconds: float) -> bool:
         """Wait up to `seconds` for the query that was sent; tell whether `receive` has something to read."""
@@ -820,7 +813,8 @@ class Psql:
                 raise BackupError(f"the server did not answer a query within {seconds:.0f} s")
             chunk = os.read(self._process.stdout.fileno(), MIB)
             if not chunk:
-                raise self._ended()
+                self._process.wait(GRACE_SECONDS)
+                raise self.failure()
             output += chunk
         text = output[: -len(end)].decode("utf-8", "surrogateescape")
         return list(csv.reader(io.StringIO(text, newline="")))
