@@ -1972,12 +1972,7 @@ def fingerprint_beside(psql: Path, env: Mapping[str, str], settings: Settings,
             failed(f"{why}: {str(error) or 'the server did not answer in time'}")
 
 
-class Difference(NamedTuple):
-    """What a restored database does not have as its backup says."""
-
-    what: str
-    expected: str
-    found: str
+Difference = tuple[str, str, str]  # of a restored database: what it is, what the backup says of it, what was found
 
 
 def compare_fingerprints(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
@@ -1987,17 +1982,17 @@ def compare_fingerprints(expected: Mapping[str, Any], found: Mapping[str, Any]) 
         wanted, there = expected["tables"].get(name), found["tables"].get(name)
         before, now = (f"{entry['rows']} rows" if entry else "absent" for entry in (wanted, there))
         if before != now:
-            differences.append(Difference(name, before, now))
+            differences.append((name, before, now))
         elif wanted["hash"] and there["hash"] and wanted["hash"] != there["hash"]:
-            differences.append(Difference(name, f"{before}, hash {wanted['hash']}", f"{now}, hash {there['hash']}"))
+            differences.append((name, f"{before}, hash {wanted['hash']}", f"{now}, hash {there['hash']}"))
     for name, value in sorted(expected.get("sequences", {}).items()):
         there = found["sequences"].get(name)
         if type(value) is int and (there is None or there < value):
-            differences.append(Difference(f"sequence {name}", str(value), str(there)))
+            differences.append((f"sequence {name}", str(value), str(there)))
     for name, count in expected.get("objects", {}).items():
         there = found["objects"].get(name, count)
         if there != count:
-            differences.append(Difference(f"number of {name}", str(count), str(there)))
+            differences.append((f"number of {name}", str(count), str(there)))
     return differences
 
 
