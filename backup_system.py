@@ -2531,9 +2531,6 @@ def require_extensions(server: Server, extensions: Iterable[str]) -> None:
                           f"Install them (often apt install {packages}), then restore again")  # fmt: skip
 
 
-DRILL_FLAGS = ("--no-owner", "--no-acl", "--no-tablespaces")
-
-
 def tolerated(statement: str) -> str:
     """Write a statement whose failure does not end the session: the one row is its SQLSTATE, 00000 if it worked."""
     return f"\\set ON_ERROR_STOP 0\n{statement};\n\\echo :SQLSTATE\n\\set ON_ERROR_STOP 1\nSET search_path = ''"
@@ -2622,7 +2619,7 @@ class Database:
             guard = in_use.enter_context(open_session(server, scratch))  # so that nobody takes it for a leftover
             log.info("restoring %s into the scratch database %s", path.name, scratch)
             if content == "custom":
-                load_dump(job, archive, scratch, *(DRILL_FLAGS if drill else ()))
+                load_dump(job, archive, scratch, *(("--no-owner", "--no-acl", "--no-tablespaces") if drill else ()))
             else:
                 load_script(job, path, scratch)
             guard.send(tolerated("ANALYZE"))  # and meanwhile the proof
@@ -3709,11 +3706,6 @@ def write_for_all(path: Path, text: str) -> None:
         Path(partial).unlink(missing_ok=True)
 
 
-def epoch(text: str | None) -> int:
-    """Turn a UTC time of the journal, or an id, into seconds since 1970; 0 for never: its age is beyond every limit."""
-    return int(datetime.datetime.fromisoformat(text).timestamp()) if text else 0
-
-
 def metrics(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], str, str]]:
     """Yield what Prometheus is to know: name, label, the place in the status (by label, if any), key there, meaning."""
     newest, runs, drill = facts.get("newest", {}), facts.get("runs", {}), facts.get("last_drill") or {}
@@ -3751,7 +3743,8 @@ def metrics_text(facts: Mapping[str, Any]) -> str:
         samples = []
         for each, value in place.items() if label else [("", place)]:
             value = value.get(key) if key else value
-            value = epoch(value) if name.endswith("_timestamp_seconds") else value
+            if name.endswith("_timestamp_seconds"):  # 0 for never: its age is beyond every limit
+                value = int(datetime.datetime.fromisoformat(value).timestamp()) if value else 0
             if isinstance(value, (int, float)) and 0 <= value < 1 << 63:
                 text = printable(each).replace("\\", r"\\").replace('"', r"\"")
                 labels = f'{{{label}="{text}"}}' if label else ""
@@ -5447,24 +5440,20 @@ def cmd_demo(settings: Settings, args: argparse.Namespace) -> int:
     return DONE
 
 
-def not_empty(text: str) -> str:
-    """Refuse an empty argument, as a shell variable that is not set gives: it would mean what is live."""
-    if not text:
-        raise argparse.ArgumentTypeError("must not be empty")
-    return text
+def argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Make the type of an argument of the parser of a setting, with the same complaint."""
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
-def path_not_empty(text: str) -> Path:
-    """Read a path of the command line, which must not be empty."""
-    return Path(not_empty(text))
-
-
-def up_to_99999(text: str) -> int:
-    """Read a number of the command line as a setting is read."""
-    try:
-        return parse_days(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+# Not empty, as a shell variable that is not set would be: it would mean what is live.
+not_empty, path_not_empty = (argument(matching("(?s).+", "must not be empty", made)) for made in (str, Path))
+up_to_99999 = argument(parse_days)
 
 
 def build_parser() -> argparse.ArgumentParser:
