@@ -3248,43 +3248,53 @@ def remote_files(remote: Remote, *options: str, place: Path | None = None) -> di
     return {entry["Path"]: entry for entry in found if REMOTE_NAME.fullmatch(entry["Path"])}
 
 
-def offsite_notes(backup_dir: Path, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield what the journal says of a remote, with its time, oldest first; what is of a wrong type is left out."""
-    types_ = {"pushed": list, "deleted": list, "gone": list, "archives": dict, "newest": str}
-    for entry in read_journal(backup_dir):
-        remotes = entry.get("offsite")
-        if isinstance(remotes, dict) and isinstance(remotes.get(name), dict):
-            note = remotes[name].items()
-            yield entry["time"], {key: value for key, value in note if isinstance(value, types_.get(key, object))}
+def noted_id(value: object) -> datetime.datetime | None:
+    """Read a set's id in the journal, which anybody may have edited; None where it is none."""
+    with contextlib.suppress(ValueError):
+        return parse_id(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
+    return None
 
 
-def offsite_verdicts(backup_dir: Path, name: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield what was found of a remote's files, with its time, oldest first: file name -> what is wrong, '' if nothing.
+class OffsiteNotes(NamedTuple):
+    """What the journal says of a remote."""
+
+    pushed: dict[str, str]  # every archive ever pushed: path -> the time, '' where our own cleanup deleted it there
+    found: dict[str, tuple[str, str]]  # file name -> when it was looked at, and what was wrong, '' if nothing
+    gone: list[str]  # what was pushed and was missing when that was last looked at
+    newest: datetime.datetime | None  # the newest complete set that was ever seen there
+
+    @property
+    def damaged(self) -> list[str]:
+        """List the files that `verify --offsite` found damaged, and nothing has put right since."""
+        return sorted(file for file, (_, problem) in self.found.items() if problem)
+
+
+def offsite_notes(backup_dir: Path, name: str) -> OffsiteNotes:
+    """Read what the journal says of a remote; what is of a wrong type is left out.
 
     What was pushed anew, or deleted there by our own cleanup, is no longer wrong.
     """
-    wrong: set[str] = set()
-    for when, note in offsite_notes(backup_dir, name):
-        replaced = {os.path.basename(str(path)) for key in ("pushed", "deleted") for path in note.get(key, ())}
-        found = dict.fromkeys(replaced & wrong, "")
-        found |= {file: str(problem) for file, problem in note.get("archives", {}).items()}
-        wrong = wrong - found.keys() | {file for file, problem in found.items() if problem}
-        yield when, found
-
-
-def pushed_before(backup_dir: Path, name: str) -> dict[str, str]:
-    """Give every archive ever pushed to a remote: path -> the time, '' where our own cleanup deleted it there."""
-    known: dict[str, str] = {}
-    for when, note in offsite_notes(backup_dir, name):
-        known |= {str(path): when for path in note.get("pushed", ())}
-        known |= {str(path): "" for path in note.get("deleted", ())}
-    return known
+    pushed, found, gone, newest = {}, {}, [], []
+    for entry in read_journal(backup_dir):
+        note, when = entry["offsite"].get(name) if isinstance(entry.get("offsite"), dict) else None, entry["time"]
+        if not isinstance(note, dict):
+            continue
+        for key, then in (("pushed", when), ("deleted", "")):
+            for path in map(str, note[key] if isinstance(note.get(key), list) else ()):
+                pushed[path], file = then, os.path.basename(path)
+                if file in found and found[file][1]:
+                    found[file] = when, ""
+        if isinstance(note.get("archives"), dict):
+            found |= {file: (when, str(problem)) for file, problem in note["archives"].items()}
+        gone = note["gone"] if isinstance(note.get("gone"), list) else gone
+        newest.append(noted_id(note.get("newest")))
+    return OffsiteNotes(pushed, found, gone, max(filter(None, newest), default=None))
 
 
 def vanished(settings: Settings, name: str, there: Mapping[str, Any]) -> list[str]:
     """List what was pushed within OFFSITE_KEEP_DAYS and is gone from a remote, or has lost its sidecar there."""
     begin = (utc_now() - datetime.timedelta(days=settings.offsite_keep_days)).isoformat(timespec="seconds")
-    known = pushed_before(settings.backup_dir, name)
+    known = offsite_notes(settings.backup_dir, name).pushed
     return sorted(path for path, when in known.items() if when > begin and not {path, f"{path}.json"} <= there.keys())
 
 
@@ -3336,7 +3346,7 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
     held: a set that a cleanup removes meanwhile is passed over.
     """
     backup_dir, there = settings.backup_dir, remote_files(remote)
-    known = pushed_before(backup_dir, remote.name)
+    known = offsite_notes(backup_dir, remote.name).pushed
     note["gone"] = [] if again else vanished(settings, remote.name, there)
     if note["gone"]:
         gone = f"pushed before, and gone there: {names_shown(note['gone'])}"
@@ -3389,43 +3399,26 @@ def remote_catalog(settings: Settings, remote: Remote) -> Iterator[tuple[Catalog
         if there:
             rclone(remote, "copy", "--max-size=8Mi", "--include=/*/*.json", remote.name, work)
         said = [entry for entry in read_journal(settings.backup_dir) if entry.get("command") == "accept"]
-        for when, found in offsite_verdicts(settings.backup_dir, remote.name):
-            said.append({"time": when, "command": "verify", "archives": found})
+        for file, (when, problem) in offsite_notes(settings.backup_dir, remote.name).found.items():
+            said.append({"time": when, "command": "verify", "archives": {file: problem}})
         (work / "journal.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in said))
         yield catalog(dataclasses.replace(settings, backup_dir=work)), there
-
-
-def damaged_offsite(backup_dir: Path, name: str) -> list[str]:
-    """List the files of a remote that `verify --offsite` found damaged, and nothing has put right since."""
-    verdicts: dict[str, str] = {}
-    for _, found in offsite_verdicts(backup_dir, name):
-        verdicts |= found
-    return sorted(file for file, problem in verdicts.items() if problem)
-
-
-def noted_id(value: object) -> datetime.datetime | None:
-    """Read a set's id in the journal, which anybody may have edited; None where it is none."""
-    with contextlib.suppress(ValueError):
-        return parse_id(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
-    return None
 
 
 def offsite_state(settings: Settings, sets: Sequence[BackupSet], max_age_hours: int) -> list[dict[str, Any]]:
     """Say how the off-site copies stand, and what is wrong with them, by the journal alone: no remote is asked."""
     local, states = newest_complete(sets, settings), []
     for name in settings.offsite_remotes:
-        notes = [note for _, note in offsite_notes(settings.backup_dir, name)]
-        moment = max(filter(None, (noted_id(note.get("newest")) for note in notes)), default=None)
-        gone = next((note["gone"] for note in reversed(notes) if "gone" in note), [])
-        damaged = damaged_offsite(settings.backup_dir, name)
+        notes = offsite_notes(settings.backup_dir, name)
+        moment = notes.newest
         newest = moment.strftime(ID_FORMAT) if moment else None
         age = round((utc_now() - moment).total_seconds()) if moment else None
         behind = max(0, round((local.moment - moment).total_seconds())) if moment and local else None
         complaint = ""
-        if gone:
-            complaint = f"{len(gone)} archives are gone from {name}: see backup_system.py verify --offsite"
-        elif damaged:
-            complaint = f"damaged on {name}: {names_shown(damaged)}: see backup_system.py list --offsite"
+        if notes.gone:
+            complaint = f"{len(notes.gone)} archives are gone from {name}: see backup_system.py verify --offsite"
+        elif notes.damaged:
+            complaint = f"damaged on {name}: {names_shown(notes.damaged)}: see backup_system.py list --offsite"
         elif not moment:
             complaint = f"no complete set was ever pushed to {name}: backup_system.py push"
         elif behind and behind > max_age_hours * 3600:
@@ -3629,7 +3622,7 @@ def has_recovered(settings: Settings, report: Report) -> bool:
     if report.command != "verify":
         return True
     here = any(a.problem for s in catalog(settings).sets for a in s.archives.values())
-    return not here and not any(damaged_offsite(settings.backup_dir, name) for name in settings.offsite_remotes)
+    return not here and not any(offsite_notes(settings.backup_dir, name).damaged for name in settings.offsite_remotes)
 
 
 def own_command(settings: Settings, *words: str) -> str:
@@ -4543,7 +4536,7 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
             return "checksum"
 
         present = {os.path.basename(path) for path in there}
-        marks = {name: "" for name in damaged_offsite(settings.backup_dir, remote.name) if name not in present}
+        marks = {name: "" for name in offsite_notes(settings.backup_dir, remote.name).damaged if name not in present}
         notes[remote.name] = {"gone": gone, "archives": marks | check_each(known.sets, check, args, place)}
     if os.access(settings.backup_dir / MARKER, os.W_OK) and not seen_at_terminal(args.report.exit_code):
         record(settings, args.report, offsite=notes)  # not where a disk is not mounted
