@@ -824,12 +824,6 @@ class Psql:
         self.send(sql)
         return self.receive(seconds)
 
-    def value(self, sql: str, seconds: float = 60) -> str:
-        """Run a query and give the first column of its first row, '' where there is none."""
-        rows = self.rows(sql, seconds)
-        return rows[0][0] if rows and rows[0] else ""
-
-
 @contextlib.contextmanager
 def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
     """Open a psql fed through its stdin."""
@@ -1910,7 +1904,8 @@ def open_snapshot(psql: Psql, lock_seconds: int) -> tuple[str, dict[str, Any]]:
     that cycle are left out).
     """
     psql.rows(f"{BEGIN_SNAPSHOT};\nSET LOCAL lock_timeout = {lock_seconds * 1000}")
-    return psql.value("SELECT pg_export_snapshot()"), json.loads(psql.value(OBJECT_FACTS))
+    [[snapshot]], [[facts]] = psql.rows("SELECT pg_export_snapshot()"), psql.rows(OBJECT_FACTS)
+    return snapshot, json.loads(facts)
 
 
 def read_tables(psql: Psql, seconds: float = 0, known: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
@@ -2132,11 +2127,12 @@ def ask_server(connection: Connection, settings: Settings, work: Path) -> Server
         where = f"in PG_BIN_DIR={settings.pg_bin_dir}" if settings.pg_bin_dir else "installed"
         raise BackupError(f"psql is not {where}, and the backup of {connection} needs it: {install_advice(15)}")
     with session(programs[0], env) as psql, session(programs[0], env) as other:
-        if len({each.value("SELECT pg_backend_pid()") for each in (psql, other)}) == 1:  # our settings would be theirs
+        one, two = (each.rows("SELECT pg_backend_pid()") for each in (psql, other))
+        if one == two:  # our settings would be theirs
             raise BackupError(f"a pooler shares PostgreSQL's sessions between clients ({connection}): give the "
                               "server's own host and port, or one that pools by session")  # fmt: skip
         psql.rows(BEGIN_SESSION)
-        facts = json.loads(psql.value(DATABASE_FACTS))
+        facts = json.loads(psql.rows(DATABASE_FACTS)[0][0])
     if connection.dbname and facts["database"] != connection.dbname:
         asked, reached = printable(connection.dbname), printable(facts["database"])
         raise BackupError(f"asked for database {asked}, reached {reached}: check PGSERVICE")
