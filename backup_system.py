@@ -212,8 +212,8 @@ def names_shown(names: Iterable[str]) -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def parse_id(text: str) -> datetime.datetime:
-    """Read a set's id, the UTC second 20250111T020000Z. Raise ValueError where it is none."""
+def parse_time(text: str) -> datetime.datetime:
+    """Read a set's id, the UTC second 20250111T020000Z, or a time of the journal. Raise ValueError where it is none."""
     return datetime.datetime.fromisoformat(text)
 
 
@@ -1402,7 +1402,7 @@ class BackupSet:
     @property
     def moment(self) -> datetime.datetime:
         """Give the start of the run."""
-        return parse_id(self.id)
+        return parse_time(self.id)
 
     @functools.cached_property
     def good(self) -> frozenset[str]:
@@ -1463,7 +1463,7 @@ def parse_sidecar(data: bytes, name: str) -> dict[str, Any]:
     named = ARCHIVE_NAME.fullmatch(sidecar["file"])
     if not named or named.groups() != (STEMS.get(sidecar["kind"]), sidecar["id"]) or f"{named[0]}.json" != name:
         raise ValueError("file, id, kind and the sidecar's own name do not belong together")
-    parse_id(sidecar["id"])
+    parse_time(sidecar["id"])
     if not re.fullmatch("[0-9a-f]{64}", sidecar["sha256"]):
         raise ValueError("sha256 is impossible")
     return sidecar
@@ -1542,7 +1542,7 @@ def read_journal(backup_dir: Path) -> Iterator[dict[str, Any]]:
         for line in stream:
             with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
-                moment = datetime.datetime.fromisoformat(str(entry.get("time"))) if isinstance(entry, dict) else None
+                moment = parse_time(str(entry.get("time"))) if isinstance(entry, dict) else None
                 if moment and moment.tzinfo and 1970 < moment.year < 9999:
                     yield entry
 
@@ -1599,7 +1599,7 @@ def catalog(settings: Settings) -> Catalog:
     found, strays = [], {}
     for set_id in sorted({*sets, *unreadable}, reverse=True):
         try:
-            parse_id(set_id)
+            parse_time(set_id)
         except ValueError:  # none, or no date
             strays |= unreadable[set_id]
             continue
@@ -3022,7 +3022,7 @@ def kept_databases(server: Server) -> list[Kept]:
     for name, text in marked:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a mark that somebody edited is no longer ours
             mark = json.loads(text)
-            parse_id(mark["id"])
+            parse_time(mark["id"])
             differs = bool(mark.get("differs"))
             suffix = f"_{'differs' if differs else 'before'}_{mark['id'].lower()}"
             if name == cut_name(mark["name"], suffix):  # one renamed by hand, to be live again, is no longer ours
@@ -3045,7 +3045,7 @@ def kept_paths(settings: Settings) -> list[Kept]:
             continue
         for name in names:
             with contextlib.suppress(ValueError):
-                if name.startswith(beginning) and parse_id(name.removeprefix(beginning)):
+                if name.startswith(beginning) and parse_time(name.removeprefix(beginning)):
                     found.append(Kept(name.removeprefix(beginning), kind, str(live), str(live.with_name(name))))
     return found
 
@@ -3247,7 +3247,7 @@ def remote_files(remote: Remote, *options: str, place: Path | None = None) -> di
 def noted_id(value: object) -> datetime.datetime | None:
     """Read a set's id in the journal, which anybody may have edited; None where it is none."""
     with contextlib.suppress(ValueError):
-        return parse_id(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
+        return parse_time(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
     return None
 
 
@@ -3733,7 +3733,7 @@ def metrics_text(facts: Mapping[str, Any]) -> str:
         for each, value in place.items() if label else [("", place)]:
             value = value.get(key) if key else value
             if name.endswith("_timestamp_seconds"):  # 0 for never: its age is beyond every limit
-                value = int(datetime.datetime.fromisoformat(value).timestamp()) if value else 0
+                value = int(parse_time(value).timestamp()) if value else 0
             if isinstance(value, (int, float)) and 0 <= value < 1 << 63:
                 text = printable(each).replace("\\", r"\\").replace('"', r"\"")
                 labels = f'{{{label}="{text}"}}' if label else ""
@@ -3859,7 +3859,7 @@ def day_states(
         found.append((backup_set.moment, state))
     for entry in journal:
         if entry.get("command") == "backup":
-            begun = noted_id(entry.get("id")) or datetime.datetime.fromisoformat(entry["time"])  # it may end tomorrow
+            begun = noted_id(entry.get("id")) or parse_time(entry["time"])  # it may end tomorrow
             found.append((begun, "removed" if entry.get("made") else "failed"))
     found.sort(key=lambda item: list(DAYS).index(item[1]), reverse=True)
     return {moment.astimezone().date(): state for moment, state in found}  # the last one wins: the best
@@ -3989,7 +3989,7 @@ replaces anything, and keeps what was there. For the worst day there is the runb
 def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
     """Show the figures that matter most, each with a word of explanation."""
     never, verified, per_day = '<span class="warn">never</span>', facts.get("last_verify"), facts.get("bytes_per_day")
-    read = moment_text(datetime.datetime.fromisoformat(verified)) if verified else never
+    read = moment_text(parse_time(verified)) if verified else never
     tiers = ", ".join(f"{count} {tier}" for tier, count in facts.get("tiers", {}).items())
     free = human_size(facts["free_bytes"]) if "free_bytes" in facts else "unknown"
     full = f"full in {facts['days_until_full']} days at {human_size(per_day)} a day" if per_day else ""
@@ -4004,7 +4004,7 @@ def cards(facts: Mapping[str, Any], newest: BackupSet | None) -> str:
         size = human_size(sum(archive.size_bytes for archive in newest.archives.values()))
         shown["Newest complete set"] = moment_text(newest.moment), f"{newest.id}, {size}"
     if drill := facts.get("last_drill"):
-        when = moment_text(datetime.datetime.fromisoformat(drill["time"]))
+        when = moment_text(parse_time(drill["time"]))
         same = judged(drill["identical"] is True, "identical", esc(drill["verdict"]))
         shown["Last drill"] = same, f"{when}: {esc(drill['proof'])}"
     for state in facts.get("offsite", ()):
@@ -4317,10 +4317,9 @@ def list_rows(sets: Sequence[BackupSet], only: str | None) -> Iterator[str]:
             elif archive.problem:
                 proof = f"BAD: {printable(archive.problem)}"
             elif drill:
-                moment = datetime.datetime.fromisoformat(drill["time"])
-                proof = f"drilled {local_time(moment)} ({drill['seconds']:.0f} s)"
+                proof = f"drilled {local_time(parse_time(drill['time']))} ({drill['seconds']:.0f} s)"
             elif archive.verified:
-                proof = f"verified {local_time(datetime.datetime.fromisoformat(archive.verified))}"
+                proof = f"verified {local_time(parse_time(archive.verified))}"
             if archive and archive.shrunk:
                 proof += f", SHRANK: {printable(archive.shrunk)}"
             rows.append((kind, human_size(archive.size_bytes) if archive else "-", proof))
@@ -4877,7 +4876,7 @@ def restore_archives(job: Job, args: argparse.Namespace, archives: Sequence[Arch
     for archive in archives:
         text = what_is_replaced(job, archive, targets[archive.kind])
         if text:
-            age = f", {human_age((utc_now() - parse_id(archive.id)).total_seconds())} old" if archive.id else ""
+            age = f", {human_age((utc_now() - parse_time(archive.id)).total_seconds())} old" if archive.id else ""
             word = targets["database"] if archive.kind == "database" else archive.kind
             replaced[word] = f"{text} with {archive.path.name}{age}"
     confirm(replaced.values(), next(iter(replaced), ""), args)
@@ -5064,7 +5063,7 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
         sets, last = catalog(settings).sets, last_entry(read_journal(backup_dir), "drill")
         proven = last.get("identical") is True and any(s.id == last.get("id") for s in sets)
         days = datetime.timedelta(days=args.if_older)
-        if proven and utc_now() - datetime.datetime.fromisoformat(last["time"]) < days:
+        if proven and utc_now() - parse_time(last["time"]) < days:
             log.info("no drill is due: %s was drilled within %d days", last["id"], args.if_older)
             return DONE
         complete = [s.id for s in sets if not s.lacks(settings.kinds)]
@@ -5125,7 +5124,7 @@ def unhealthy_because(known: Catalog, journal: Sequence[Mapping[str, Any]], stal
         lines = [line for problem in told for line in str(problem).splitlines()[:1]] or ["see the log"]
         lines = [line for line in lines if " shrank: " not in line]  # that is told above, until it is accepted
         if last.get("exit_code") and lines:
-            when = local_time(datetime.datetime.fromisoformat(last["time"]))
+            when = local_time(parse_time(last["time"]))
             reasons.append(f"the last {command} ({when}) ended with exit code {last['exit_code']}: {lines[0]}")
     return reasons
 
@@ -5138,7 +5137,7 @@ def newest_facts(settings: Settings, sets: Sequence[BackupSet]) -> dict[str, dic
         if kind in newest:
             archive, tables = newest[kind], newest[kind].facts.get("tables")
             found[kind] |= {
-                "id": archive.id, "time": parse_id(archive.id).isoformat(), "size_bytes": archive.size_bytes,
+                "id": archive.id, "time": parse_time(archive.id).isoformat(), "size_bytes": archive.size_bytes,
                 "duration_seconds": archive.duration_seconds, "files": archive.facts.get("file_count"),
                 "rows": None if tables is None else sum(entry["rows"] for entry in tables.values()),
             }  # fmt: skip
@@ -5184,10 +5183,9 @@ def status_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the status for people, without the verdict: what a line is about, and what it says."""
     newest, drill, verify = facts["newest_complete"], facts["last_drill"], facts["last_verify"]
     yield "newest complete set", f"{newest['id']}, {human_age(newest['age_seconds'])} old" if newest else "none"
-    when = local_time(datetime.datetime.fromisoformat(verify)) if verify else "never: backup_system.py verify"
-    yield "last verify", when
+    yield "last verify", local_time(parse_time(verify)) if verify else "never: backup_system.py verify"
     if drill:
-        when = local_time(datetime.datetime.fromisoformat(drill["time"]))
+        when = local_time(parse_time(drill["time"]))
         yield "last drill", printable(f"{when}, {drill['id']}: {drill['verdict']} ({drill['proof']})")
         yield "recovery time", f"{drill['recovery_seconds']} s measured, {facts['recovery_target_seconds']} s allowed"
     else:

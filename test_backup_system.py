@@ -7535,7 +7535,7 @@ def synthetic_copy(app: App, kind: str, set_id: str) -> None:
     source = next(path for path in archives(app, kind) if path.name == facts["file"])
     copy = source.with_name(source.name.replace(facts["id"], set_id))
     shutil.copy(source, copy)
-    moment = backup_system.parse_id(set_id).isoformat(timespec="seconds")
+    moment = backup_system.parse_time(set_id).isoformat(timespec="seconds")
     sidecar = facts | {"id": set_id, "file": copy.name, "created_at": moment}
     write_private(copy.with_name(copy.name + ".json"), json.dumps(sidecar))
 
