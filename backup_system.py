@@ -1547,6 +1547,13 @@ def read_journal(backup_dir: Path) -> Iterator[dict[str, Any]]:
                     yield entry
 
 
+def id_moment(value: object) -> datetime.datetime | None:
+    """Read what should be a set's id, in the journal or in a file's name; None where it is none."""
+    with contextlib.suppress(ValueError):
+        return parse_time(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
+    return None
+
+
 def journal_marks(backup_dir: Path) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, Any]], str]:
     """Read each file's last verdict (problem, time if good), each set's last drill, the last id accepted as shrunk."""
     marks, drills, accepted = {}, {}, ""
@@ -1581,7 +1588,7 @@ def catalog(settings: Settings) -> Catalog:
     marks, drills, accepted = journal_marks(backup_dir)
     sets: dict[str, dict[str, Archive]] = {}
     unreadable: dict[str, dict[str, str]] = {}
-    orphans = []
+    orphans, strays = [], {}
     for directory in (backup_dir / name for name in sorted(set(DIRECTORIES.values()))):
         names = file_names(directory)
         stored = {name.removesuffix(".json") for name in names if name.endswith(".json")}
@@ -1595,14 +1602,10 @@ def catalog(settings: Settings) -> Catalog:
                 pass  # a cleanup is at work beside us
             except ValueError as error:
                 named = ARCHIVE_NAME.fullmatch(name)
-                unreadable.setdefault(named[2] if named else "", {})[path] = str(error)
-    found, strays = [], {}
+                told = unreadable.setdefault(named[2], {}) if named and id_moment(named[2]) else strays
+                told[path] = str(error)
+    found = []
     for set_id in sorted({*sets, *unreadable}, reverse=True):
-        try:
-            parse_time(set_id)
-        except ValueError:  # none, or no date
-            strays |= unreadable[set_id]
-            continue
         archives, drill = sets.get(set_id, {}), drills.get(set_id, {})
         proof = drill if drill.get("identical") is True else {}
         wanted = {kind for archive in archives.values() for kind in (archive.kind, *archive.kinds)}
@@ -3044,9 +3047,8 @@ def kept_paths(settings: Settings) -> list[Kept]:
             log.warning("what restores have kept there cannot be seen: %s", error)
             continue
         for name in names:
-            with contextlib.suppress(ValueError):
-                if name.startswith(beginning) and parse_time(name.removeprefix(beginning)):
-                    found.append(Kept(name.removeprefix(beginning), kind, str(live), str(live.with_name(name))))
+            if name.startswith(beginning) and id_moment(name.removeprefix(beginning)):
+                found.append(Kept(name.removeprefix(beginning), kind, str(live), str(live.with_name(name))))
     return found
 
 
@@ -3244,13 +3246,6 @@ def remote_files(remote: Remote, *options: str, place: Path | None = None) -> di
     return {entry["Path"]: entry for entry in found if REMOTE_NAME.fullmatch(entry["Path"])}
 
 
-def noted_id(value: object) -> datetime.datetime | None:
-    """Read a set's id in the journal, which anybody may have edited; None where it is none."""
-    with contextlib.suppress(ValueError):
-        return parse_time(value) if isinstance(value, str) and re.fullmatch(r"[12]\d{7}T\d{6}Z", value) else None
-    return None
-
-
 class OffsiteNotes(NamedTuple):
     """What the journal says of a remote."""
 
@@ -3283,7 +3278,7 @@ def offsite_notes(backup_dir: Path, name: str) -> OffsiteNotes:
         if isinstance(note.get("archives"), dict):
             found |= {file: (when, str(problem)) for file, problem in note["archives"].items()}
         gone = note["gone"] if isinstance(note.get("gone"), list) else gone
-        newest.append(noted_id(note.get("newest")))
+        newest.append(id_moment(note.get("newest")))
     return OffsiteNotes(pushed, found, gone, max(filter(None, newest), default=None))
 
 
@@ -3859,7 +3854,7 @@ def day_states(
         found.append((backup_set.moment, state))
     for entry in journal:
         if entry.get("command") == "backup":
-            begun = noted_id(entry.get("id")) or parse_time(entry["time"])  # it may end tomorrow
+            begun = id_moment(entry.get("id")) or parse_time(entry["time"])  # it may end tomorrow
             found.append((begun, "removed" if entry.get("made") else "failed"))
     found.sort(key=lambda item: list(DAYS).index(item[1]), reverse=True)
     return {moment.astimezone().date(): state for moment, state in found}  # the last one wins: the best

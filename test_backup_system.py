@@ -7450,6 +7450,18 @@ def test_cleanup_removes_what_is_kept_only_after_its_days(app: App) -> None:
     tool_fails(2, "nothing to undo", app, *UNDO)
 
 
+def test_a_copy_made_by_hand_is_none_that_a_restore_kept(offline_app: App) -> None:
+    """I7: only an id as ours are is a mark of ours, whatever other forms a date may have."""
+    app = offline_app
+    whens = ("2020-01-01", "20200101", "2020-01-01T02:00:00Z", "20200101T020000+00:00", "lunch")
+    copies = [app.app_dir / f"docker-compose.yml.before-{when}" for when in whens]
+    for copy in copies:
+        copy.write_text("mine")
+    configure(app, KEEP_BEFORE_DAYS=0)
+    tool_ok(app, "cleanup")
+    assert [copy for copy in copies if not copy.exists()] == []
+
+
 def test_cleanup_drops_no_database_without_our_whole_mark(app: App) -> None:
     """Names prove nothing; the comment does, and only as we wrote it."""
     tool_ok(app, "backup")
