@@ -951,6 +951,7 @@ ADVICE = {
         "for a backup, GRANT pg_read_all_data TO it; else set RESTORE_ or DRILL_DATABASE_URL to an administrator",
     'default_tablespace|tablespace ".*" does not exist':
         "CREATE TABLESPACE it on this server first, or restore by hand with pg_restore",
+    'type ".*" does not exist': "the database lacks a type of the backup: create it, or restore all by --database NAME",
     "No space left": "the server's disk is full: free space there",
 }  # fmt: skip
 TRANSIENT = f"{NOT_READY}|too many clients|Connection refused|Temporary failure in name|the database system is not"
@@ -3071,9 +3072,9 @@ def put_back(job: Job, kept: Kept) -> str:
     return f"what was there is kept as {before}"
 
 
-def find_table(server: Server, dbname: str, name: str) -> tuple[str, str, list[list[str]]]:
-    """Find a table that a person names; give its full and bare name and its columns. Raise UsageError without one."""
-    found = ask(server, f"""SELECT c.oid, format('%I.%I', nspname, relname), format('%I', relname)
+def find_table(server: Server, dbname: str, name: str) -> tuple[str, str]:
+    """Find a table that a person names; give its full and its bare name. Raise UsageError without one."""
+    found = ask(server, f"""SELECT format('%I.%I', nspname, relname), format('%I', relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace, (VALUES ({quote_text(name)})) given (name)
       WHERE relkind IN ('r', 'p', 'm') AND (
         name = format('%I.%I', nspname, relname) OR nspname || '.' || relname IN (name, lower(name))
@@ -3081,40 +3082,28 @@ def find_table(server: Server, dbname: str, name: str) -> tuple[str, str, list[l
       ORDER BY relname <> name LIMIT 1""", dbname)
     if not found:
         raise UsageError(f"the backup has no table {printable(name)} (say schema.table where it is in no usual schema)")
-    [(oid, full, bare)] = found
-    return full, bare, ask(server, f"""SET search_path = '';
-      SELECT format('%I', attname), format_type(atttypid, atttypmod)
-      FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum""", dbname)
+    return found[0][0], found[0][1]
 
 
-def copy_table(job: Job, scratch: str, target: str, schema: str, name: str, undo: contextlib.ExitStack) -> str:
-    """Copy a table of a scratch database into `schema` of the live one: columns and rows, no defaults, keys, triggers.
+def copy_tables(job: Job, scratch: str, target: str, schema: str, names: Sequence[str]) -> list[str]:
+    """Copy tables of a scratch database into `schema` of the live one: columns and rows, no defaults, keys, triggers.
 
-    Raise BackupError where the live database lacks a column's type. `undo` drops what was made.
+    They are copied into a schema of that name first, which pg_dump then brings over in one transaction: all or none.
     """
-    source, bare, columns = find_table(job.server, scratch, name)
-    made = f"{schema}.{bare}"
-    names, types_ = [column for column, _ in columns], [type_ for _, type_ in columns]
-    lacking = ask(job.server, f"""SET search_path = ''; SELECT DISTINCT t
-      FROM unnest(ARRAY[{", ".join(map(quote_text, types_))}]::text[]) t WHERE to_regtype(t) IS NULL""", target)
-    if lacking:
-        shown = names_shown(type_ for (type_,) in lacking)
-        raise BackupError(f"the live database lacks a type that {source} uses: {shown}. "
-                          "Create it, or restore the whole database under another name with --database")  # fmt: skip
-    if ask(job.server, f"SELECT 1 WHERE to_regclass({quote_text(made)}) IS NOT NULL", target):
-        raise UsageError(f"{made} is there already: use it, or DROP TABLE {made}")
-    columns_sql = ", ".join(map(" ".join, columns))
-    ask(job.server, f"CREATE SCHEMA IF NOT EXISTS {schema};\nCREATE TABLE {made} ({columns_sql})", target)
-    def drop() -> None:
-        with contextlib.suppress(BackupError):  # the schema stays where another table is in it
-            ask(job.server, f"DROP TABLE {made};\nDROP SCHEMA {schema}", target)
-
-    undo.callback(drop)
-    psql = [job.server.psql, *PSQL_FLAGS]
-    read = [*psql, "-d", scratch, "-c", "SET row_security = off",  # which would leave rows out without a word
-            "-c", f"COPY (SELECT {', '.join(names)} FROM {source}) TO STDOUT"]  # fmt: skip
-    env = {**job.server.env, "PGDATABASE": target, "PGCLIENTENCODING": "UTF8"}
-    pipeline([read, [*psql, "-c", f"COPY {made} FROM STDIN"]], env=env)
+    made: list[str] = []
+    for name in names:
+        full, bare = find_table(job.server, scratch, name)
+        place = f"{schema}.{bare}"
+        if place in made or ask(job.server, f"SELECT 1 WHERE to_regclass({quote_text(place)}) IS NOT NULL", target):
+            raise UsageError(f"{place} is there already: use it, or DROP TABLE {place}")
+        whole = "SET row_security = off"  # else rows would be left out without a word
+        copy = f"{whole};\nCREATE SCHEMA IF NOT EXISTS {schema};\nCREATE TABLE {place} AS TABLE {full}"
+        ask(job.server, copy, scratch, job.settings.restore_seconds)
+        made.append(place)
+    dump = [job.program("pg_dump"), "-w", "--no-owner", "--no-acl", f"--table={schema}.*", "-d", scratch]
+    load = [job.program("psql"), *PSQL_FLAGS, "-o", "/dev/null", "--single-transaction",
+            "-c", f"CREATE SCHEMA IF NOT EXISTS {schema}", "-f", "-"]  # fmt: skip
+    pipeline([dump, load], env={**job.server.env, "PGDATABASE": target})
     return made
 
 
@@ -4852,13 +4841,12 @@ def restore_tables(job: Job, archive: Archive, names: Sequence[str], target: str
     if not live:
         raise UsageError(f"there is no database {printable(target)} to bring tables into: leave --table out")
     schema = f"restored_{(archive.id or job.id).lower()}"
-    with contextlib.ExitStack() as made, explained(job.server.connection):
+    with explained(job.server.connection):
         scratch = Database().build(job, archive, live, undo)
         if scratch.differences and not job.accept_differences:
             differences = differences_text(scratch.differences)
             raise DamageError(f"the backup does not restore as it was: --accept-differences goes on\n{differences}")
-        tables = [copy_table(job, scratch.name, target, schema, name, made) for name in names]
-        made.pop_all()
+        tables = copy_tables(job, scratch.name, target, schema, names)
     advice = f"take from there what is missing, then DROP SCHEMA {schema} CASCADE"
     log.info("brought back %s: %s", ", ".join(tables), advice)
     return tables
