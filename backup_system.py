@@ -824,6 +824,7 @@ class Psql:
         self.send(sql)
         return self.receive(seconds)
 
+
 @contextlib.contextmanager
 def session(psql: Path, env: Mapping[str, str]) -> Iterator[Psql]:
     """Open a psql fed through its stdin."""
@@ -926,12 +927,13 @@ def postgres_environment(connection: Connection, env: Mapping[str, str], work: P
 
 # What a PostgreSQL program says -> the next step. First match wins.
 NOT_READY = "starting up|shutting down|recovery mode"
-UNREACHABLE = "Connection refused|No such file or directory|could not translate host name|timeout expired"
+UNREACHABLE = "Connection refused|to server.*No such file or directory|could not translate host name|timeout expired"
 ADVICE = {
     "password authentication failed|no password": "check DB_USER and DB_PASSWORD, or DATABASE_URL, in .env.backup",
     'database ".*" does not exist': "check DB_NAME; `psql -l` lists the databases there",
     'role ".*" does not exist': "check DB_USER, or restore the roles first: restore --backup ID --only roles",
-    "unsupported version|unrecognized configuration": "a newer PostgreSQL made it: restore on that major or newer",
+    r'unsupported version|unrecognized configuration parameter "\w+"':
+        "a newer PostgreSQL made it: restore on that major or newer",
     "no pg_hba.conf entry": "the server does not let this user in from here: add a line to its pg_hba.conf",
     UNREACHABLE: "is PostgreSQL running there? Check DB_HOST and DB_PORT with pg_isready, the network and the firewall",
     NOT_READY: "the server is not ready yet: try again in a minute",
@@ -952,6 +954,8 @@ ADVICE = {
     'default_tablespace|tablespace ".*" does not exist':
         "CREATE TABLESPACE it on this server first, or restore by hand with pg_restore",
     'type ".*" does not exist': "the database lacks a type of the backup: create it, or restore all by --database NAME",
+    "is being accessed by other users":
+        "see SELECT * FROM pg_prepared_xacts (COMMIT PREPARED or ROLLBACK PREPARED ends one) and pg_stat_activity",
     "No space left": "the server's disk is full: free space there",
 }  # fmt: skip
 TRANSIENT = f"{NOT_READY}|too many clients|Connection refused|Temporary failure in name|the database system is not"
@@ -1147,7 +1151,8 @@ def workspace(base: Path | None, owner: Path | None = None) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
             facts = leftover.lstat()
             old = time.time() - facts.st_mtime > 86400 and (leftover.parent == base or facts.st_uid == os.geteuid())
-            if leftover.name.startswith(prefix) or (leftover.name.startswith(unowned) and old):
+            lost = leftover.name.startswith(unowned) or leftover.parent == owner  # the latter: BACKUP_DIR was moved
+            if leftover.name.startswith(prefix) or (lost and old):
                 log.info("removing %s, left by a run that died", leftover)
                 shutil.rmtree(leftover, ignore_errors=True)
                 if os.path.lexists(leftover):
@@ -1251,7 +1256,12 @@ def set_owner_and_mode(descriptor: int, member: tarfile.TarInfo, live: Path) -> 
             gid = grp.getgrnam(member.gname).gr_gid
     if os.geteuid() == 0:
         os.chown(descriptor, uid, gid)
-    os.chmod(descriptor, mode & 0o777)
+    both = member.isdir() and replaced and stat.S_ISDIR(replaced.st_mode)
+    os.chmod(descriptor, mode & (0o2777 if both else 0o777))  # new files take a setgid directory's group
+    for name in ("access", "default") if replaced and sys.platform == "linux" else ():  # else its mask is the group's
+        with contextlib.suppress(OSError):
+            acl = os.getxattr(live, f"system.posix_acl_{name}", follow_symlinks=False)
+            os.setxattr(descriptor, f"system.posix_acl_{name}", acl)
 
 
 def unpack_tar(path: Path, into: Path, live: Path) -> int:
@@ -1272,6 +1282,9 @@ def unpack_tar(path: Path, into: Path, live: Path) -> int:
             shutil.copyfileobj(tar.extractfile(member), out, MIB)
             set_owner_and_mode(out.fileno(), member, live / member.name)
         os.utime(target, (member.mtime, member.mtime), follow_symlinks=False)
+    if all(os.path.normpath(member.name) != "." for member in directories):  # a tar that was made by hand
+        directories.insert(0, tarfile.TarInfo("."))
+        directories[0].type, directories[0].mode = tarfile.DIRTYPE, 0o755
     for member in reversed(directories):  # last, because a directory may be read-only
         descriptor = os.open(into / member.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -1529,11 +1542,12 @@ def write_journal(backup_dir: Path, entry: Mapping[str, Any]) -> None:
     """Append one line to the journal."""
     line = json.dumps({"time": utc_now().isoformat(timespec="seconds"), **entry}) + "\n"
     descriptor = os.open(backup_dir / "journal.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "ab", buffering=0) as stream:
+    with open(descriptor, "ab") as stream:  # buffered: that goes on after the short write of a disk that fills
         adopt(descriptor, backup_dir)
         size = os.fstat(descriptor).st_size
         torn = os.pread(descriptor, 1, max(0, size - 1)) not in (b"", b"\n")  # a run died in its line
         stream.write(b"\n" * torn + line.encode())
+        stream.flush()
         os.fsync(descriptor)
 
 
@@ -1557,7 +1571,7 @@ def id_moment(value: object) -> datetime.datetime | None:
 
 def journal_marks(backup_dir: Path) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, Any]], str]:
     """Read each file's last verdict (problem, time if good), each set's last drill, the last id accepted as shrunk."""
-    marks, drills, accepted = {}, {}, ""
+    marks, drills, accepted, now = {}, {}, "", utc_now().strftime(ID_FORMAT)
     for entry in read_journal(backup_dir):
         if entry.get("command") in ("verify", "drill", "pull") and isinstance(entry.get("archives"), dict):
             found = entry["archives"].items()
@@ -1565,7 +1579,7 @@ def journal_marks(backup_dir: Path) -> tuple[dict[str, tuple[str, str]], dict[st
         seconds = entry.get("seconds")
         if entry.get("command") == "drill" and isinstance(seconds, (int, float)) and 0 <= seconds < 1e9:
             drills[str(entry.get("id"))] = entry
-        if entry.get("command") == "accept":
+        if entry.get("command") == "accept" and str(entry.get("id")) <= now:  # not what a clock ahead has dated
             accepted = max(accepted, str(entry.get("id")))
     return marks, drills, accepted
 
@@ -1890,10 +1904,11 @@ OBJECT_FACTS = f"""WITH own AS (SELECT c.* {OWN_TABLES}) SELECT json_build_objec
   'objects', json_build_object(
     'tables', (SELECT count(*) FROM own WHERE relkind IN ('r', 'p')),
     'sequences', (SELECT count(*) FROM own WHERE relkind = 'S'),
-    'indexes', (SELECT count(*) FROM own WHERE relkind IN ('i', 'I')),
+    'indexes', (SELECT count(*) FROM own JOIN pg_index ON indexrelid = own.oid WHERE relkind = 'I' OR indisvalid),
     'views', (SELECT count(*) FROM own WHERE relkind IN ('v', 'm')),
     'constraints', (SELECT count(*) FROM pg_constraint k JOIN own ON own.oid = k.conrelid WHERE contype <> 'n'),
-    'triggers', (SELECT count(*) FROM pg_trigger g JOIN own ON own.oid = g.tgrelid WHERE NOT tgisinternal),
+    'triggers', (
+      SELECT count(*) FROM pg_trigger JOIN own ON own.oid = tgrelid WHERE NOT tgisinternal AND tgparentid = 0),
     'functions', (
       SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
       WHERE nspname !~ '^pg_|^information_schema$' AND NOT EXISTS (
@@ -2039,6 +2054,8 @@ LOCALE = """json_build_object('provider', coalesce(to_jsonb(d)->>'datlocprovider
 TABLE_NAMES = f"SELECT coalesce(json_agg(n.nspname || '.' || c.relname), '[]') {OWN_TABLES}"
 DATABASE_FACTS = f"""SELECT json_build_object(
   'major', current_setting('server_version_num')::int / 10000, 'server_version', current_setting('server_version'),
+  'cut_off', pg_is_in_recovery() AND current_setting('restore_command') = ''
+    AND NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE pid IS NOT NULL),
   'in_recovery', pg_is_in_recovery(), 'database', current_database(), 'language', current_setting('lc_messages'),
   'idle_limit', (SELECT reset_val FROM pg_settings WHERE name = 'idle_session_timeout'),
   'user', current_user, 'superuser', r.rolsuper, 'bypass_rls', r.rolbypassrls,
@@ -2215,6 +2232,11 @@ def content_of(path: Path, settings: Settings) -> str:
     in_tar = head[257:262] == b"ustar" and head.startswith(b"toc.dat\0")
     if in_tar and unpack_stage(path, settings):  # it stops reading before the end, which kills the stage that unpacks
         raise UsageError(f"{path.name}: pg_restore reads a dump in tar format only unpacked: gzip -dk or zstd -d it")
+    if in_tar:
+        with path.open("rb") as stream:
+            stream.seek(-1024, os.SEEK_END)
+            if stream.read().strip(b"\0"):  # pg_restore would look for the rest for ever
+                raise DamageError(f"{path.name} is damaged: the tar archive breaks off before its end")
     if in_tar or head.startswith(b"PGDMP"):
         return "custom"
     if head[257:262] == b"ustar":
@@ -2249,7 +2271,7 @@ def read_sql(path: Path, settings: Settings, take: Callable[[bytes], object] | N
             take(chunk)
 
     read_through(path, settings, sink=sink)
-    begun = re.search(rb"(-- PostgreSQL database (?:cluster )?dump)\n", head)
+    begun = re.search(rb"(-- PostgreSQL database (?:cluster )?dump)\r?\n", head)
     if begun and begun[1] + b" complete" not in tail:
         raise DamageError(f"{path.name} is damaged: the SQL script breaks off before its end")
 
@@ -2358,6 +2380,14 @@ def database_row(server: Server, name: str) -> Live:
     return json.loads(found[0][0]) if found else None
 
 
+def is_empty(server: Server, name: str) -> bool:
+    """Tell whether a database holds nothing yet; not where this cannot be seen."""
+    filled = f"SELECT 1 WHERE EXISTS (SELECT {OWN_TABLES}) OR EXISTS (SELECT FROM pg_largeobject_metadata)"
+    with contextlib.suppress(BackupError):
+        return not ask(server, filled, name)
+    return False
+
+
 CREATE_DATABASE = re.compile(rb'\nCREATE DATABASE (?:"(?:[^"]|"")*"|\w+) WITH TEMPLATE = template0 ([^;]*);\n')
 
 
@@ -2435,7 +2465,7 @@ def load_dump(job: Job, archive: Archive, scratch: str, *flags: str) -> None:
         path = whole
     options = ["-w", "--exit-on-error", *flags, "-d", scratch]
     if path.is_dir() or first_bytes(path, 5) == b"PGDMP":  # several jobs can share neither a stream nor a tar archive
-        options += ["-j", str(os.cpu_count() or 1)]
+        options += ["-j", str(min(os.cpu_count() or 1, 8))]  # each of them is a connection
     pg_restore(job, path, options, keep_fds=job.lock, limit=job.settings.restore_seconds)
     whole.unlink(missing_ok=True)
 
@@ -2469,9 +2499,15 @@ def restore_failure(error: ProgramError, job: Job, archive: Archive, scratch: st
     return BackupError(f"{told} {postgres_failure(error, job.server.connection)}")
 
 
+def own_place(settings: Settings) -> str:
+    """Name the BACKUP_DIR and the machine, by which several applications of one server know what is theirs."""
+    return f"{os.uname().nodename}:{settings.backup_dir.resolve()}"
+
+
 def kept_comment(kept: str, target: str, job: Job, comment: str | None, **more: Any) -> str:
     """Write the statement that marks a database as kept aside: all that undo and cleanup need stands with the data."""
-    mark = {"name": target, "id": job.id, "time": utc_now().isoformat(timespec="seconds"), "comment": comment, **more}
+    mark = {"name": target, "id": job.id, "time": utc_now().isoformat(timespec="seconds"), "comment": comment,
+            "by": own_place(job.settings), **more}  # fmt: skip
     return f"COMMENT ON DATABASE {quote_name(kept)} IS {quote_text(KEPT_MARK + json.dumps(mark))}"
 
 
@@ -2543,7 +2579,12 @@ def set_properties(psql: Psql, name: str, properties: Mapping[str, Any]) -> None
             if " SET " not in statement and not statement.startswith("COMMENT"):
                 raise psql.failure()
             reason = psql.failure().stderr.rpartition("\n")[2]
-            log.warning("left out (%s); as a superuser, for the restored database: %s", reason, statement)
+            shown = statement.replace(quote_name(name), "NAME")  # it will have another one
+            log.warning("left out (%s); as a superuser, for the restored database: %s", reason, shown)
+
+
+# What a view that is refreshed, a default or a trigger may depend on, so before the rows; not what could stop them.
+EARLY_SETTING = re.compile(r'ALTER DATABASE "\w+" SET (?!.*(?:_timeout|_read_only|"role"|"search_path"))')
 
 
 class Scratch(NamedTuple):
@@ -2572,6 +2613,8 @@ class Database:
                 raise dump_failure(error, job.server) from error
         for line in re.findall(r"^pg_dump: warning: (.*)$", said, re.MULTILINE):
             (job.report.problem if "not dumped" in line else log.warning)(f"pg_dump: {line}")
+        if facts["cut_off"]:
+            job.report.problem("the server is a standby that has lost its primary: this backup is of old data")
         counted, foreign = only_counted(proof.get("tables", {})), facts["foreign_tables"]
         if counted:
             what = "only counted, not hashed (FINGERPRINT_SECONDS, or no right to read them)"
@@ -2604,11 +2647,17 @@ class Database:
         path, server = archive.path, job.server
         content = content_of(path, job.settings)
         if content == "custom" and path.is_file() and not archive.sha256:
-            self.inspect(path, job.settings)
+            try:
+                self.inspect(path, job.settings)
+            except PartlyDone as error:  # for a verify; here nothing is done
+                raise BackupError(str(error)) from None
         drop_scratch_databases(server)
         require_extensions(server, archive.facts.get("extensions") or {})
         scratch = f"arrivapp_scratch_{job.id.lower()}_{secrets.token_hex(3)}"
-        properties = None if drill else (live or archive.facts).get("properties")
+        backed_up = archive.facts.get("properties") or {}
+        properties = live["properties"] if live else backed_up
+        if live and backed_up and is_empty(server, live["name"]):  # made for this restore
+            properties = backed_up | {"owner": properties["owner"]}
         in_use = contextlib.ExitStack()
         try:
             options = creation_options(job, archive, content, live)
@@ -2618,6 +2667,9 @@ class Database:
             undo.enter_context(in_use)
             guard = in_use.enter_context(open_session(server, scratch))  # so that nobody takes it for a leftover
             log.info("restoring %s into the scratch database %s", path.name, scratch)
+            for statement in property_statements(scratch, properties) if properties else ():
+                if EARLY_SETTING.match(statement):
+                    guard.rows(tolerated(statement))
             if content == "custom":
                 load_dump(job, archive, scratch, *(("--no-owner", "--no-acl", "--no-tablespaces") if drill else ()))
             else:
@@ -2626,7 +2678,7 @@ class Database:
             found, differences = prove(job, archive, scratch)
             if guard.receive(0) != [["00000"]]:
                 log.warning("the planner has no statistics yet, for ANALYZE failed: %s", guard.failure())
-            if properties:
+            if properties and not drill:
                 set_properties(guard, scratch, properties)
         except ProgramError as error:
             raise restore_failure(error, job, archive, scratch, live) from None
@@ -2647,6 +2699,10 @@ class Database:
             raise DamageError("what was restored is not what was backed up: nothing was replaced. "
                               f"Look at it in the database {kept}, choose another backup, or say --accept-differences\n"
                               f"{differences_text(scratch.differences)}")  # fmt: skip
+        empty = live and is_empty(job.server, scratch.name) and not is_empty(job.server, target)
+        if empty and not job.accept_differences:
+            raise DamageError(f"{archive.path.name} holds no table: nothing was replaced. "
+                              "If an empty database is what you want: --accept-differences")  # fmt: skip
         def swap() -> str:
             scratch.in_use.close()
             return swap_database(job, scratch.name, target, live)
@@ -2662,10 +2718,10 @@ ROLE_STATEMENT = re.compile(
 )  # fmt: skip
 
 
-def role_statements(script: str) -> dict[str, list[str]]:
+def role_statements(statements: Iterable[re.Match[str]]) -> dict[str, list[str]]:
     """Sort the statements of a roles script by the role that they make or change."""
     found: dict[str, list[str]] = {}
-    for statement in ROLE_STATEMENT.finditer(script):
+    for statement in statements:
         found.setdefault(statement[1], []).append(statement[0])
     return found
 
@@ -2702,20 +2758,21 @@ class Roles:
                                  "restore a pg_dump of each, and the roles from pg_dumpall --roles-only")  # fmt: skip
 
         read_sql(archive.path, job.settings, take)
-        stored = role_statements(script.decode("utf-8", "replace"))
+        statements = list(ROLE_STATEMENT.finditer(script.decode("utf-8", "replace")))
+        stored = role_statements(statements)
         with explained(job.server.connection):
-            present = role_statements(run(self.command(job), env=job.server.env))
+            present = role_statements(ROLE_STATEMENT.finditer(run(self.command(job), env=job.server.env)))
         missing = [role for role in stored if role not in present]
         for role, text in [(role, text) for role in stored for text in stored[role]]:
             if role in present and text not in present[role]:
                 shown = re.sub(r"PASSWORD '[^']*'", "PASSWORD '***'", text)
                 log.warning(f"role {role} is there and stays as it is; the backup would: {shown}")
-        statements = [text for role in missing for text in stored[role]]
-        statements.sort(key=lambda text: text.startswith("GRANT"))  # memberships when every role exists
+        # In the script's order: a membership may hang on another's ADMIN OPTION (PostgreSQL 16).
+        wanted = [statement[0] for statement in statements if statement[1] in missing]
         def make() -> str:
             if not missing:
                 return "no role was missing"
-            ask(job.server, "BEGIN;\n" + "\n".join(statements) + "\nCOMMIT")
+            ask(job.server, "BEGIN;\n" + "\n".join(wanted) + "\nCOMMIT")
             hint = "" if archive.facts.get("passwords") else "; they have no password yet: ALTER ROLE ... PASSWORD"
             return f"made the roles {', '.join(missing)}{hint}"
 
@@ -2787,7 +2844,7 @@ def add_member(tar: tarfile.TarFile, root: Path, name: str, facts: dict[str, Any
     """Store one name of a tree and note in the facts what came of it."""
     path = root / name
     try:
-        status = path.stat() if follow else path.lstat()
+        status = path.stat() if follow or name == "." else path.lstat()
         if stat.S_ISDIR(status.st_mode):
             member = tar.gettarinfo(path, name)
             member.mtime = int(member.mtime)
@@ -2902,7 +2959,7 @@ class Directory:
         new.mkdir(mode=0o700)
         files = unpack_tar(archive.path, new, live)
         for name, link in (archive.facts.get("symlinks") or {}).items():
-            if link_inside(name, link) and link_inside("x", name):
+            if name != "." and link_inside(name, link) and link_inside("x", name):
                 os.symlink(link, new / name)
         def swap() -> str:
             replaced = status_of(live)
@@ -3011,6 +3068,7 @@ class Kept(NamedTuple):
     place: str  # where it is now
     comment: str | None = None  # the one that a database had
     differs: bool = False  # a database that was restored, differed from its backup and never went live
+    foreign: bool = False  # a database that the tool of another BACKUP_DIR or machine has put aside
 
     def __str__(self) -> str:
         """Name it for a person."""
@@ -3018,7 +3076,7 @@ class Kept(NamedTuple):
         return f"{self.kind} {printable(self.place)} ({what})"
 
 
-def kept_databases(server: Server) -> list[Kept]:
+def kept_databases(server: Server, settings: Settings) -> list[Kept]:
     """List the databases of a server that carry our mark."""
     marked = ask(server, f"""SELECT datname, substr(shobj_description(oid, 'pg_database'), {len(KEPT_MARK) + 1})
       FROM pg_database WHERE starts_with(shobj_description(oid, 'pg_database'), {quote_text(KEPT_MARK)})""")
@@ -3030,7 +3088,8 @@ def kept_databases(server: Server) -> list[Kept]:
             differs = bool(mark.get("differs"))
             suffix = f"_{'differs' if differs else 'before'}_{mark['id'].lower()}"
             if name == cut_name(mark["name"], suffix):  # one renamed by hand, to be live again, is no longer ours
-                found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], differs))
+                foreign = mark.get("by", own_place(settings)) != own_place(settings)
+                found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], differs, foreign))
     return found
 
 
@@ -3138,7 +3197,8 @@ def refusal_to_delete(sets: Sequence[BackupSet], policy: Settings, now: datetime
         return f"there is no complete set (one that holds {', '.join(policy.kinds)})" if sets else ""
     if now - newest.moment > STALE:
         age = human_age((now - newest.moment).total_seconds())
-        return f"backups have stopped: the newest complete set is {age} old ({newest.id})"
+        advice = "make one first; on a full disk remove the oldest by hand: rm BACKUP_DIR/*/*_ID.*"
+        return f"backups have stopped: the newest complete set is {age} old ({newest.id}): {advice}"
     shrunk = [f"{archive.path.name} shrank ({archive.shrunk}): is that right? Then: status --accept {archive.id}"
               for backup_set in sets for archive in backup_set.archives.values() if archive.shrunk]  # fmt: skip
     return shrunk[0] if shrunk else ""
@@ -3241,7 +3301,7 @@ class OffsiteNotes(NamedTuple):
     pushed: dict[str, str]  # every archive ever pushed: path -> the time, '' where our own cleanup deleted it there
     found: dict[str, tuple[str, str]]  # file name -> when it was looked at, and what was wrong, '' if nothing
     gone: list[str]  # what was pushed and was missing when that was last looked at
-    newest: datetime.datetime | None  # the newest complete set that was ever seen there
+    newest: datetime.datetime | None  # the newest complete set when that was last looked at
 
     @property
     def damaged(self) -> list[str]:
@@ -3254,7 +3314,7 @@ def offsite_notes(backup_dir: Path, name: str) -> OffsiteNotes:
 
     What was pushed anew, or deleted there by our own cleanup, is no longer wrong.
     """
-    pushed, found, gone, newest = {}, {}, [], []
+    pushed, found, gone, newest = {}, {}, [], None
     for entry in read_journal(backup_dir):
         note, when = entry["offsite"].get(name) if isinstance(entry.get("offsite"), dict) else None, entry["time"]
         if not isinstance(note, dict):
@@ -3267,8 +3327,8 @@ def offsite_notes(backup_dir: Path, name: str) -> OffsiteNotes:
         if isinstance(note.get("archives"), dict):
             found |= {file: (when, str(problem)) for file, problem in note["archives"].items()}
         gone = note["gone"] if isinstance(note.get("gone"), list) else gone
-        newest.append(id_moment(note.get("newest")))
-    return OffsiteNotes(pushed, found, gone, max(filter(None, newest), default=None))
+        newest = id_moment(note.get("newest")) or newest
+    return OffsiteNotes(pushed, found, gone, newest)
 
 
 def vanished(settings: Settings, name: str, there: Mapping[str, Any]) -> list[str]:
@@ -3332,13 +3392,16 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
         gone = f"pushed before, and gone there: {names_shown(note['gone'])}"
         report.problem(f"{remote.name}: {gone}. Who deleted it? To push it anew: push --again")
     for backup_set in catalog(settings).sets:
-        good = {remote_path(a): a.sha256 for kind, a in backup_set.archives.items() if kind in backup_set.good}
-        complete = {path for path in good if {path, f"{path}.json"} <= there.keys()}
-        lacking = [path for path in good if path not in complete and (again or path not in known)]
+        good = {remote_path(a): a for kind, a in backup_set.archives.items() if kind in backup_set.good}
+        named = {path for path in good if {path, f"{path}.json"} <= there.keys()}
+        complete = {path for path in named if there[path]["Size"] == good[path].size_bytes
+                    and there[f"{path}.json"]["Size"] == len(good[path].sidecar)}  # fmt: skip
+        lacking = [path for path in good if path not in complete and (again or path in named or path not in known)]
         try:
+            for path in lacking:  # one by one, or one that never gets through would keep the others' sidecars here
+                upload(remote, backup_dir, {path: good[path].sha256}, there)
+                upload(remote, backup_dir, {f"{path}.json": ""}, there)
             if lacking:
-                upload(remote, backup_dir, {path: good[path] for path in lacking}, there)
-                upload(remote, backup_dir, {f"{path}.json": "" for path in lacking}, there)
                 log.info("pushed %s to %s", backup_set.id, remote.name)
         except (BackupError, OSError) as error:
             if not all((backup_dir / f"{path}.json").exists() for path in good):
@@ -3599,9 +3662,10 @@ def has_recovered(settings: Settings, report: Report) -> bool:
             runs[-1] = {**runs[-1], "exit_code": runs[-1].get("exit_code") or entry.get("exit_code")}
     if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
         return False
+    sets = catalog(settings).sets
     if report.command != "verify":
-        return True
-    here = any(a.problem for s in catalog(settings).sets for a in s.archives.values())
+        return report.command != "backup" or not any(backup_set.shrunk for backup_set in sets)
+    here = any(a.problem for s in sets for a in s.archives.values())
     return not here and not any(offsite_notes(settings.backup_dir, name).damaged for name in settings.offsite_remotes)
 
 
@@ -4078,6 +4142,9 @@ def own_tables(facts: Mapping[str, Any]) -> dict[str, int]:
 def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say how an archive shrank against the one before: a table gone, rows, tables or files below half. '' if not."""
     before, after, shrunk = own_tables(last), own_tables(now), []
+    old, new = last.get("database"), now.get("database")
+    if old and new and old != new:  # as where two applications share a BACKUP_DIR
+        shrunk.append(f"another database: {old} before, {new} now")
     counts = [("files", last.get("file_count"), now.get("file_count"))]
     if "tables" in last and "tables" in now:
         counts.append(("rows", sum(before.values()), sum(after.values())))
@@ -4118,6 +4185,9 @@ def dump_into(stream: BinaryIO, job: Job, source: Source, failed: Callable[[OSEr
     return {"size_bytes": stream.tell(), "sha256": digest.hexdigest(), **facts}
 
 
+CLOCK_JUMP_DAYS = 35  # more than lie between two backups even of somebody who makes one a month
+
+
 def store(job: Job, source: Source) -> Archive:
     """Make one archive and, last, its sidecar. Raise BackupError; nothing is left then."""
     settings, last, started = job.settings, job.previous.get(source.kind), time.monotonic()
@@ -4134,6 +4204,9 @@ def store(job: Job, source: Source) -> Archive:
             if last and source.suffix.endswith(".gz") and facts["sha256"] == last.sha256:
                 share_bytes(path, last.path, last.sha256)
         shrunk = shrink_of(last.facts, facts) if last else ""
+        days = (parse_time(job.id) - parse_time(last.id)).days if last else 0
+        if days > CLOCK_JUMP_DAYS:  # the next cleanup would take all the others for old
+            shrunk = "; ".join(filter(None, [f"it is {days} days after the one before (is the clock right?)", shrunk]))
         if shrunk:
             facts["shrunk"] = shrunk
             kept = f"The backup is kept, and every older set, until: status --accept {job.id}"
@@ -4213,6 +4286,8 @@ def sort_orphans(backup_dir: Path, orphans: Sequence[Path]) -> tuple[list[Path],
             deleted.discard(str(entry.get("id")))  # pulled again
         for names, key in ((good, "made"), (good, "archives"), (deleted, "deleted")):
             names |= set(map(str, entry[key])) if isinstance(entry.get(key), (list, dict)) else set()
+        if entry.get("command") == "cleanup" and isinstance(entry.get("deleted"), list):
+            deleted -= set(map(str, entry["deleted"]))  # that came to its end: what is there now was brought back
     died = []
     for path in orphans:
         set_id = ARCHIVE_NAME.fullmatch(path.name)[2]
@@ -4522,6 +4597,12 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
     return args.report.exit_code
 
 
+def bytes_of(archive: Archive) -> tuple[int, int, str]:
+    """Say which file an archive is a name of, and what should be in it: several sets may share one."""
+    facts = os.lstat(archive.path) if archive.path.exists() else None
+    return (facts.st_dev, facts.st_ino, archive.sha256) if facts else (0, 0, archive.file)
+
+
 def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
     if args.offsite:
@@ -4544,6 +4625,10 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
         if not chosen and not args.report.problems:
             log.warning("there is no backup in %s yet, so nothing was verified", backup_dir)
     marks = check_each(chosen, check, args)
+    damaged = {bytes_of(a): name for s in chosen for a in s.archives.values() if marks.get(name := a.path.name)}
+    for archive in (a for s in (catalog(settings).sets if damaged else ()) for a in s.archives.values()):
+        if bytes_of(archive) in damaged:
+            marks.setdefault(archive.path.name, f"the same bytes as {damaged[bytes_of(archive)]}, which are damaged")
     if marks and writable:
         record(settings, args.report, archives=marks)
     return args.report.exit_code
@@ -4556,7 +4641,7 @@ def find_kept(settings: Settings, work: Path) -> tuple[list[Kept], Server | None
         return kept, None, ""
     try:
         server = find_admin_server(connection, settings, work, patient=False)
-        return kept + kept_databases(server), server, ""
+        return kept + kept_databases(server, settings), server, ""
     except BackupError as error:
         return kept, None, f"databases kept aside were not looked at: {error}"
 
@@ -4572,7 +4657,7 @@ def remove_kept(settings: Settings, dry_run: bool, work: Path) -> None:
         databases = {name for (name,) in ask(server, "SELECT datname FROM pg_database")}
     for item in kept:
         live = item.live in databases if item.kind == "database" else status_of(Path(item.live))
-        if item.id >= limit or not live:  # where nothing is live, this is the last there is
+        if item.id >= limit or item.foreign or not live:  # where nothing is live, this is the last there is
             continue
         log.info("%s %s", "would remove" if dry_run else "removing", item)
         if dry_run:
@@ -4638,6 +4723,7 @@ def cmd_cleanup(settings: Settings, args: argparse.Namespace) -> int:
                 Path(f"{archive.path}.json").unlink(missing_ok=True)
                 sync_directory(archive.path.parent)
                 archive.path.unlink(missing_ok=True)
+                sync_directory(archive.path.parent)
         if not args.dry_run:
             record(settings, report, deleted=[backup_set.id for backup_set in going])
         if not refusal:
@@ -4704,7 +4790,8 @@ def cmd_pull(settings: Settings, args: argparse.Namespace) -> int:
                 report.problem(f"{remote.name}: {error}", USAGE)
         for remote, chosen in sorted(found, key=lambda pair: pair[1].id, reverse=True):
             report.id = chosen.id
-            note_begin(settings, report)
+            here = [a.path.name for a in chosen.archives.values() if os.path.exists(backup_dir / remote_path(a))]
+            note_begin(settings, report, made=here)
             log.info("pulling %s from %s", chosen.id, remote.name)
             came = 0
             for archive in chosen.archives.values():
@@ -4773,10 +4860,8 @@ def what_is_replaced(job: Job, archive: Archive, target: str) -> str:
         row = database_row(job.server, target)
         if not row:
             return ""
-        with contextlib.suppress(BackupError):
-            filled = f"SELECT 1 WHERE EXISTS (SELECT {OWN_TABLES}) OR EXISTS (SELECT FROM pg_largeobject_metadata)"
-            if not ask(job.server, filled, target):
-                return ""
+        if is_empty(job.server, target):
+            return ""
         what = f"{human_size(row['size_bytes'])}, {row['connections']} connections will be cut"
         return f"database {printable(target)} at {job.server.connection.host or 'this machine'} ({what})"
     if archive.kind == "qr_codes" and Path(target).is_dir() and os.listdir(target):
@@ -4898,7 +4983,7 @@ def cmd_restore(settings: Settings, args: argparse.Namespace) -> int:
         if {"database", "roles"} & set(kinds) and (archives or database):
             connection = settings.restore_database_url or settings.connection
             server = find_admin_server(connection, settings, work, target=database)
-        kept = kept_databases(server) if server else []  # first, for an undo of them alone may be refused
+        kept = kept_databases(server, settings) if server else []  # first, for an undo of them alone may be refused
         kept += kept_paths(settings) if {"qr_codes", "files"} & set(kinds) else []
         while any(item.id == report.id for item in kept):  # by a restore that was killed within this second
             time.sleep(0.05)
@@ -5025,7 +5110,7 @@ def drill_overdue(settings: Settings) -> str:
     """Say what to do where the key is elsewhere and the journal knows of no good drill there; '' where it does."""
     good = [entry for entry in read_journal(settings.backup_dir) if entry.get("identical") is True]
     since = (utc_now() - datetime.timedelta(days=DRILL_ELSEWHERE_DAYS)).isoformat()
-    if last_entry(good, "drill").get("time", "") > since:
+    if since < last_entry(good, "drill").get("time", "") <= utc_now().isoformat():
         return ""
     return "no good drill lately: drill where the key is, and append the last line of its journal to this one"
 
@@ -5046,7 +5131,7 @@ def cmd_drill(settings: Settings, args: argparse.Namespace) -> int:
         sets, last = catalog(settings).sets, last_entry(read_journal(backup_dir), "drill")
         proven = last.get("identical") is True and any(s.id == last.get("id") for s in sets)
         days = datetime.timedelta(days=args.if_older)
-        if proven and utc_now() - parse_time(last["time"]) < days:
+        if proven and datetime.timedelta(0) <= utc_now() - parse_time(last["time"]) < days:
             log.info("no drill is due: %s was drilled within %d days", last["id"], args.if_older)
             return DONE
         complete = [s.id for s in sets if not s.lacks(settings.kinds)]
@@ -5285,7 +5370,8 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         server = find_server(settings.connection, settings, work, patient=False)
     facts, user = server.facts, server.facts["user"]
     size = f"{human_size(facts['size_bytes'])}, {facts['tables']} tables"
-    yield "OK", "database", f"{server.connection}: PostgreSQL {facts['server_version']}, {size}"
+    level = "OK" if facts["tables"] else "WARN"
+    yield level, "database", f"{server.connection}: PostgreSQL {facts['server_version']}, {size}"
     closed, hidden = names_shown(facts["unreadable_tables"]), names_shown(facts["row_security"])
     if facts["superuser"]:
         yield "WARN", "rights", f"{user} is a superuser: a role with pg_read_all_data is enough for backups"

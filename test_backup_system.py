@@ -1702,7 +1702,7 @@ def sidecar_text(path: Path, set_id: str, kind: str, kinds: tuple[str, ...] = KI
              "created_at": "2025-01-11T02:00:01+00:00", "duration_seconds": 0.5, "kinds": list(kinds), "host": "h",
              "tool_version": "1.0",
              "encryption": None}
-    more = {"database": {"database": "d", "server_version": "15.18", "raw_bytes": 9, "encoding": "UTF8",
+    more = {"database": {"server_version": "15.18", "raw_bytes": 9, "encoding": "UTF8",
                          "extensions": {}, "objects": {"tables": 1}},
             "roles": {}, "qr_codes": {"file_count": 1, "source_dir": "/q", "skipped": {}, "missing": {}},
             "files": {"file_count": 1, "source_dir": "/a", "skipped": {}, "missing": {}, "names": [".env"]}}
@@ -4456,6 +4456,135 @@ def test_a_standby_gives_backups_and_a_recovery_conflict_is_tried_again(
         result = finish(process)
     assert result.code == 0 and "trying again" in result.err, result
     assert sidecars(app, "database")[0]["in_recovery"] is True
+
+
+def test_an_invalid_index_is_in_no_dump_and_in_no_fingerprint(app: App, server: Server) -> None:
+    """A CREATE INDEX CONCURRENTLY that failed leaves one: no reason to call every drill DIFFERENT."""
+    psql("CREATE TABLE twice (v int); INSERT INTO twice VALUES (1), (1)", app.database)
+    failed = subprocess.run([server.bin / "psql", "-X", "-c", "CREATE UNIQUE INDEX CONCURRENTLY ON twice (v)"],
+                            env=server.env(app.database), capture_output=True)
+    assert failed.returncode and psql("SELECT count(*) FROM pg_index WHERE NOT indisvalid", app.database) == "1"
+    tool_ok(app, "backup", "--only", "database")
+    one_line_with(tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes"), "identical")
+
+
+def test_triggers_of_partitions_are_counted_alike_on_every_major(
+        other_app: Callable[[Server], App], server14: Server, app: App) -> None:
+    """PostgreSQL 14 calls the copies that partitions get internal, 15 and later do not."""
+    old = other_app(server14)
+    psql("CREATE TABLE p (d int) PARTITION BY RANGE (d); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9);"
+         " CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+         " CREATE TRIGGER t AFTER INSERT ON p FOR EACH ROW EXECUTE FUNCTION f()", old.database, server14)
+    tool_ok(old, "backup", "--only", "database")
+    told = tool_ok(app, "restore", "--restore-file", archives(old)[0], "--database", f"{app.database}_14")
+    one_line_with(told, "identical")
+
+
+def test_memberships_come_in_the_order_in_which_each_grantor_may(
+        other_app: Callable[[Server], App], server16: Server, server17: Server) -> None:
+    """Since PostgreSQL 16 a GRANT names who granted it, and pg_dumpall puts them in the one order that works."""
+    old, new, [boss, alice, aaron] = other_app(server16), other_app(server17), ("m_boss", "m_alice", "m_aaron")
+    made = [f"CREATE ROLE {role}" for role in (boss, alice, aaron)]
+    grants = [f"GRANT {boss} TO {alice} WITH ADMIN OPTION", f"SET ROLE {alice}", f"GRANT {boss} TO {aaron}"]
+    psql(";".join([*made, *grants]), server=server16)
+    try:
+        tool_ok(old, "backup", "--only", "roles")
+        tool_ok(new, "restore", "--restore-file", archives(old, "roles")[0])
+        grantor = f"SELECT grantor::regrole FROM pg_auth_members WHERE member = '{aaron}'::regrole"
+        assert psql(grantor, server=server17) == alice
+    finally:
+        for server in (server16, server17):
+            psql(f"DROP OWNED BY {boss}, {alice}, {aaron}; DROP ROLE {aaron}, {alice}, {boss}", server=server)
+
+
+def test_what_is_computed_while_a_restore_runs_is_computed_under_the_databases_own_settings(app: App) -> None:
+    """Attendance on the wrong day; and a view that reads a setting of its own failed."""
+    psql(f"ALTER DATABASE {app.database} SET timezone = 'Asia/Kolkata'; ALTER DATABASE {app.database} SET app.kind = 'in';"
+         f" ALTER DATABASE {app.database} SET default_transaction_read_only = on")
+    view = """SET default_transaction_read_only = off; CREATE MATERIALIZED VIEW days AS
+      SELECT checkin_time::timestamptz::date AS day, current_setting('app.kind') AS kind, count(*)
+      FROM (SELECT '2025-01-10 20:00+00'::timestamptz checkin_time) c GROUP BY 1"""
+    psql(view, app.database)
+    assert (before := psql("SELECT * FROM days", app.database)) == "2025-01-11|in|1"
+    tool_ok(app, "backup")
+    assert drill_row(tool_ok(app, "drill"))[3] == "identical"
+    tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes")
+    assert psql("SELECT * FROM days", app.database) == before
+    psql(f"DROP DATABASE {app.database} WITH (FORCE)")  # and where the backup's settings are all that is left of them
+    tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes")
+    assert psql("SELECT * FROM days; SHOW timezone", app.database) == f"{before}\nAsia/Kolkata"
+
+
+def test_an_empty_database_made_for_a_restore_gets_the_backups_settings_and_rights(app: App) -> None:
+    psql(f"ALTER DATABASE {app.database} SET search_path = 'app', public; REVOKE ALL ON DATABASE {app.database} FROM PUBLIC")
+    tool_ok(app, "backup", "--only", "database")
+    before = live_properties(app.database)
+    psql(f"DROP DATABASE {app.database} WITH (FORCE)")
+    psql(f"CREATE DATABASE {app.database}")
+    tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes")
+    assert live_properties(app.database) == before
+
+
+def test_a_script_that_makes_nothing_replaces_nothing(app: App, server: Server) -> None:
+    rows, note = all_rows(server, app.database), app.root / "note.sql"
+    note.write_text("-- a note only\n")
+    argv = ("restore", "--restore-file", note, "--yes")
+    tool_fails(4, "holds no table: nothing was replaced", app, *argv)
+    assert all_rows(server, app.database) == rows and not kept_databases(app.database) and not scratch_databases()
+    tool_ok(app, *argv, "--accept-differences")
+    assert psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", app.database) == "0"
+
+
+@pytest.mark.parametrize("argv", [("restore", "--database", "cut", "--restore-file"), ("verify",)])
+def test_a_tar_dump_that_breaks_off_is_damage_and_hangs_nothing(argv: tuple[str, ...], app: App) -> None:
+    """pg_restore looks for the rest of one for ever."""
+    dump = app.root / "cut.tar"
+    dump.write_bytes(dump_by_hand(app.database, "-Ft")[:8000])
+    tool_fails(4, "the tar archive breaks off", app, *argv, dump, timeout=20)
+    assert not scratch_databases()
+
+
+def test_a_script_with_the_line_ends_of_windows_that_breaks_off_is_damage(app: App) -> None:
+    script = app.root / "windows.sql"
+    whole = dump_by_hand(app.database, "-Fp").replace(b"\n", b"\r\n")
+    script.write_bytes(whole[: whole.index(b"ADD CONSTRAINT")].rpartition(b";\r\n")[0] + b";\r\n")
+    tool_fails(4, "breaks off", app, "restore", "--restore-file", script, "--database", f"{app.database}_win")
+
+
+def test_a_restored_directory_keeps_its_group_and_its_access_lists(offline_app: App) -> None:
+    """Set-group-ID gives new pictures their group; of a mode under an access list the middle is its mask, not a right."""
+    root_needed()
+    setfacl, app = component("setfacl"), offline_app
+    tool_ok(app, "backup", "--only", "qr_codes", "--only", "files")
+    os.chown(app.qr_dir, 65534, 33)
+    os.chmod(app.qr_dir, 0o2775)
+    env = app.app_dir / ".env"
+    os.chmod(env, 0o600)
+    subprocess.run([setfacl, "-m", "u:nobody:r", env], check=True)
+    lists = [os.getxattr(env, "system.posix_acl_access")]
+    env.write_text("changed")
+    hand = app.root / "qr_codes_hand.tar.gz"
+    with tarfile.open(hand, "w:gz") as tar:  # without a header for the directory itself
+        tar.add(app.qr_dir / "student_S0001.png", "student_S0001.png")
+    tool_ok(app, "restore", "--backup", "latest", "--only", "files", "--yes")
+    assert [os.getxattr(env, "system.posix_acl_access")] == lists and env.read_text() != "changed"
+    for argv in (("--backup", "latest", "--only", "qr_codes"), ("--restore-file", hand)):
+        tool_ok(app, "restore", *argv, "--yes")
+        now = app.qr_dir.stat()
+        assert (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (0o2775, 65534, 33), argv
+
+
+def test_single_tables_come_as_they_are_whatever_the_database_has_set(app: App) -> None:
+    psql("CREATE TABLE times (f float8, t timestamptz); INSERT INTO times VALUES (0.1::float8 + 0.2, '2025-01-01 10:00+00')",
+         app.database)
+    exact = "SET timezone = UTC; SET extra_float_digits = 3; SET datestyle = ISO; SELECT * FROM {}times"
+    before = psql(exact.format(""), app.database)
+    for setting in ("datestyle = 'SQL, DMY'", "timezone = 'Asia/Kolkata'", "extra_float_digits = -3"):
+        psql(f"ALTER DATABASE {app.database} SET {setting}")
+    tool_ok(app, "backup", "--only", "database")
+    schema = f"restored_{sidecars(app)[0]['id'].lower()}"
+    tool_ok(app, "restore", "--backup", "latest", "--table", "times")
+    assert psql(exact.format(f"{schema}."), app.database) == before
 
 
 # -- Dumps made by hand, and what the guard refuses
@@ -7460,6 +7589,121 @@ def test_a_copy_made_by_hand_is_none_that_a_restore_kept(offline_app: App) -> No
     configure(app, KEEP_BEFORE_DAYS=0)
     tool_ok(app, "cleanup")
     assert [copy for copy in copies if not copy.exists()] == []
+
+
+def test_a_backup_under_a_clock_that_jumped_ahead_stops_the_next_cleanup(app: App) -> None:
+    """Row 44: the cleanup of that Sunday would take all the other sets for old; it is weekly, so two may have come."""
+    for back in range(1, 9):
+        synthetic_set(app.backup_dir, ago(days=30 * back))
+    tool_ok(app, "backup")
+    there = archives(app)
+    jumped = quick(app, "backup", hours=9600)
+    assert jumped.code == 3 and "it is 400 days after the one before (is the clock right?)" in jumped.err, jumped
+    assert quick(app, "backup", hours=9624).code == 0
+    told = quick(app, "cleanup", hours=9625)
+    assert told.code == 3 and "is that right? Then: status --accept" in told.err and set(there) < set(archives(app)), told
+
+
+def test_two_applications_in_one_backup_dir_are_told_of_every_night(app: App, other_app: Callable[[Server], App]) -> None:
+    """`latest` would be the other's."""
+    second = other_app(app.server)
+    configure(second, BACKUP_DIR=app.backup_dir, PG_BIN_DIR=None)
+    tool_ok(app, "backup", "--only", "database")
+    for one, other in ((second, app), (app, second)):
+        told = tool_fails(3, f"another database: {other.database} before", one, "backup", "--only", "database")
+        one_line_with(told, one.database)
+    assert tool_ok(app, "list").out.count("SHRANK") == 2
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_qr_directory_that_is_a_link_is_stored_and_restored(absolute: bool, offline_app: App) -> None:
+    app = offline_app
+    data = app.app_dir / "data"
+    app.qr_dir.rename(data)
+    app.qr_dir.symlink_to(data if absolute else "data")
+    there = tree(data)
+    tool_ok(app, "backup", "--only", "qr_codes")
+    (data / "student_S0001.png").write_bytes(b"x")
+    tool_ok(app, "restore", "--backup", "latest", "--only", "qr_codes", "--yes")
+    assert tree(app.qr_dir.resolve()) == there and sidecars(app)[0].get("symlinks", {}) == {}
+
+
+def test_an_archive_brought_back_after_a_cleanup_is_not_taken_for_its_leftover(offline_app: App) -> None:
+    app = offline_app
+    old = synthetic_set(app.backup_dir, ago(days=3))[-1]
+    synthetic_set(app.backup_dir, ago(hours=1))
+    configure(app, DAILY_RETENTION=0, WEEKLY_RETENTION=0, MONTHLY_RETENTION=0, MIN_KEEP=1, DB_HOST=None,
+              DB_PORT=None, DB_NAME=None, DB_USER=None, DB_PASSWORD=None)
+    content = old.read_bytes()
+    tool_ok(app, "cleanup")
+    assert not old.exists()
+    old.write_bytes(content)
+    tool_fails(3, "without their sidecars", app, "backup", "--only", "files")
+    assert old.read_bytes() == content
+
+
+def test_what_is_damaged_is_known_under_all_the_names_it_has(offline_app: App) -> None:
+    """Unchanged pictures are stored once: one rotten file is a week of sets, and `latest` must pass over them all."""
+    for _ in range(3):
+        tool_ok(offline_app, "backup", "--only", "qr_codes")
+    first, *_ = names = archives(offline_app, "qr_codes")
+    assert {path.stat().st_ino for path in names} == {first.stat().st_ino}
+    flip(first)
+    tool_fails(4, "SHA-256", offline_app, "verify", sidecars(offline_app)[-1]["id"])
+    shown = tool_ok(offline_app, "list").out
+    assert shown.count("BAD") == 3, shown
+
+
+def test_half_a_line_in_the_journal_is_a_problem_that_is_told(offline_app: App) -> None:
+    """A disk that fills takes a part of it and says so only at the next write."""
+    root_needed()
+    app, place = offline_app, offline_app.root / "small"
+    tool_ok(app, "backup", "--only", "files")
+    place.mkdir()
+    with mounting(place, "-t", "tmpfs", "-o", "size=256k", "tmpfs"):
+        shutil.copytree(app.backup_dir, place, dirs_exist_ok=True)
+        lines = (place / "journal.jsonl").read_bytes()
+        (place / "journal.jsonl").write_bytes(lines + b"{}\n" * ((4096 - len(lines) % 4096 - 20) // 3))
+        with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(b"x" * 4096)
+        flip(next((place / "files").glob("config_*.gz")))
+        configure(app, BACKUP_DIR=place, WORK_DIR=app.root)
+        told = tool_fails(4, "SHA-256", app, "verify", "--all")
+        one_line_with(told, "the journal could not be written", "No space left")
+
+
+def test_what_a_clock_that_was_ahead_has_dated_silences_nothing(offline_app: App) -> None:
+    ahead = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=400)).isoformat(timespec="seconds")
+    app = offline_app
+    configure(app, DB_HOST=None, DB_PORT=None, DB_NAME=None, DB_USER=None, DB_PASSWORD=None, QR_CODES_QUERY="")
+    tool_ok(app, "backup", "--only", "qr_codes", "--only", "files")
+    [set_id] = {sidecar["id"] for sidecar in sidecars(app)}
+    entry = {"time": ahead, "command": "drill", "id": set_id, "identical": True, "seconds": 1, "exit_code": 0}
+    accept = {"time": ahead, "command": "accept", "id": ahead.replace("-", "").replace(":", "")[:15] + "Z"}
+    with (app.backup_dir / "journal.jsonl").open("a") as stream:
+        stream.write(f"{json.dumps(entry)}\n{json.dumps(accept)}\n")
+    assert "no drill is due" not in tool(app, "drill", "--if-older", "25").err
+    shutil.rmtree(app.qr_dir)
+    app.qr_dir.mkdir()
+    tool_fails(3, "shrank", app, "backup", "--only", "qr_codes")
+    assert "SHRANK" in tool_ok(app, "list").out
+
+
+def test_what_another_backup_dir_has_put_aside_is_not_ours_to_remove(app: App) -> None:
+    """Two applications, or production and staging, on one server."""
+    tool_ok(app, "backup")
+    damage(app)
+    tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes")
+    [kept] = kept_databases(app.database)
+    elsewhere = app.root / "elsewhere"
+    shutil.copytree(app.backup_dir, elsewhere)
+    configure(app, KEEP_BEFORE_DAYS=0)
+    time.sleep(1.1)
+    tool_ok(app, "cleanup", "--backup-dir", elsewhere)
+    assert kept in databases()
+    tool_ok(app, "cleanup")
+    assert kept not in databases()
 
 
 def test_cleanup_drops_no_database_without_our_whole_mark(app: App) -> None:
@@ -12969,6 +13213,46 @@ def test_offsite_a_pull_holds_the_lock_and_rclone_does_not_inherit_it(offsite: A
     assert finish(process).code == 143 and offsite_here(offsite) == {}
     seen = (offsite.root / "files").read_text()
     assert " 0 -> " in seen and ".lock" not in seen
+
+
+def test_offsite_what_stands_there_under_our_name_and_is_not_ours_is_no_copy(offsite: App) -> None:
+    """As when two machines push into one place, or something has cut it short there."""
+    tool_ok(offsite, "push")
+    [copied] = offsite_store(offsite).glob("files/*.gz")
+    copied.write_bytes(copied.read_bytes()[:100])
+    (offsite.backup_dir / "journal.jsonl").unlink()  # which knew of it
+    tool_fails(4, "stands there with 100 bytes instead of", offsite, "push")
+    tool_fails(1, "no complete set was ever pushed", offsite, "status")
+
+
+def test_offsite_one_kind_that_never_gets_through_does_not_hold_the_others_up(
+        offsite: App, fake: Callable[[str, str], Path]) -> None:
+    fake("rclone", 'case "$*" in *"copy "*/qr_codes_*) exec sleep 60;; esac; exec "$REAL" "$@"')
+    configure(offsite, OFFSITE_SECONDS="4")
+    tool_fails(1, "took longer than", offsite, "push")
+    there = {path.split("/")[0] for path in offsite_there(offsite_store(offsite)) if path.endswith(".json")}
+    assert "qr_codes" not in there and there, there
+
+
+def test_offsite_a_pull_that_is_killed_makes_nothing_that_lay_here_a_leftover(
+        offsite: App, fake: Callable[[str, str], Path]) -> None:
+    """Archives that had lost their sidecars before it began: the next backup took them for its debris."""
+    tool_ok(offsite, "push")
+    [config] = archives(offsite, "files")
+    for path in offsite.backup_dir.glob("*/*.json"):
+        path.unlink()
+    (offsite.backup_dir / "journal.jsonl").unlink()
+    flag = offsite.root / "hold"
+    flag.touch()
+    fake("rclone", OFFSITE_HELD.format(verb="cat", flag=flag))
+    archives(offsite, "database")[0].unlink()
+    process = start_tool(offsite, "pull")
+    until(Path(f"{flag}.begun").exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    flag.unlink()
+    told = tool_fails(3, "without their sidecars", offsite, "backup", "--only", "qr_codes")
+    assert config.exists() and config.name in told.err
 
 
 def test_offsite_a_pull_keeps_what_is_good_here_and_replaces_nothing_that_is_damaged(offsite: App) -> None:
