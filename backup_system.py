@@ -2523,7 +2523,7 @@ def swap_database(job: Job, scratch: str, target: str, live: Live, *more: str) -
     if live:
         statements = [f"ALTER DATABASE {quote_name(target)} RENAME TO {quote_name(kept)}", *statements,
                       kept_comment(kept, target, job, live["properties"]["comment"])]  # fmt: skip
-    # An undo's "scratch" is the kept one, into which somebody may look.
+    # Our guard of the scratch one too; an undo's "scratch" is the kept one, into which somebody may look.
     end_sessions = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid IS NOT NULL
       AND (datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0})"""  # RENAME ends autovacuum itself
     for tries_left in (2, 1, 0):
@@ -2593,7 +2593,6 @@ class Scratch(NamedTuple):
     name: str
     found: Mapping[str, Any]  # its fingerprint; empty where the backup has none
     differences: list[Difference]
-    in_use: contextlib.ExitStack  # the session that marks it as somebody's work
 
 
 class Database:
@@ -2642,7 +2641,7 @@ class Database:
     def build(self, job: Job, archive: Archive, live: Live, undo: contextlib.ExitStack, drill: bool = False) -> Scratch:
         """Restore into a scratch database, ANALYZE it and compare it with the fingerprint; `undo` drops it.
 
-        A drill needs no right but CREATEDB: owners, grants and the database's properties are left out.
+        A drill needs no right but CREATEDB: owners, grants and most of the database's properties are left out.
         """
         path, server = archive.path, job.server
         content = content_of(path, job.settings)
@@ -2658,14 +2657,12 @@ class Database:
         properties = live["properties"] if live else backed_up
         if live and backed_up and is_empty(server, live["name"]):  # made for this restore
             properties = backed_up | {"owner": properties["owner"]}
-        in_use = contextlib.ExitStack()
         try:
             options = creation_options(job, archive, content, live)
             undo.callback(drop_database, server, scratch)  # before it is there: a signal may come while it is made
             with open_session(server) as psql:
                 psql.rows(f"CREATE DATABASE {scratch} TEMPLATE template0 {options}", 0)
-            undo.enter_context(in_use)
-            guard = in_use.enter_context(open_session(server, scratch))  # so that nobody takes it for a leftover
+            guard = undo.enter_context(open_session(server, scratch))  # until the swap, so that it is no leftover
             log.info("restoring %s into the scratch database %s", path.name, scratch)
             for statement in property_statements(scratch, properties) if properties else ():
                 if EARLY_SETTING.match(statement):
@@ -2682,7 +2679,7 @@ class Database:
                 set_properties(guard, scratch, properties)
         except ProgramError as error:
             raise restore_failure(error, job, archive, scratch, live) from None
-        return Scratch(scratch, found, differences, in_use)
+        return Scratch(scratch, found, differences)
 
     def restore(self, job: Job, archive: Archive, target: str, undo: contextlib.ExitStack) -> Callable[[], str]:
         """Build and prove a scratch database with the live one's properties; the swap renames both.
@@ -2692,7 +2689,6 @@ class Database:
         live = database_row(job.server, target)
         scratch = self.build(job, archive, live, undo)
         if scratch.differences and not job.accept_differences:
-            scratch.in_use.close()
             kept = cut_name(target, f"_differs_{job.id.lower()}")
             mark = kept_comment(scratch.name, target, job, None, differs=True)
             swap_database(job, scratch.name, kept, None, mark)
@@ -2703,11 +2699,7 @@ class Database:
         if empty and not job.accept_differences:
             raise DamageError(f"{archive.path.name} holds no table: nothing was replaced. "
                               "If an empty database is what you want: --accept-differences")  # fmt: skip
-        def swap() -> str:
-            scratch.in_use.close()
-            return swap_database(job, scratch.name, target, live)
-
-        return swap
+        return functools.partial(swap_database, job, scratch.name, target, live)
 
 
 # A statement of a `pg_dumpall --roles-only` script, and the role that it is about: in GRANT a TO b that is b. Strings
@@ -3301,7 +3293,7 @@ class OffsiteNotes(NamedTuple):
     pushed: dict[str, str]  # every archive ever pushed: path -> the time, '' where our own cleanup deleted it there
     found: dict[str, tuple[str, str]]  # file name -> when it was looked at, and what was wrong, '' if nothing
     gone: list[str]  # what was pushed and was missing when that was last looked at
-    newest: datetime.datetime | None  # the newest complete set when that was last looked at
+    newest: datetime.datetime | None  # the newest complete set that was ever seen there
 
     @property
     def damaged(self) -> list[str]:
@@ -3327,7 +3319,9 @@ def offsite_notes(backup_dir: Path, name: str) -> OffsiteNotes:
         if isinstance(note.get("archives"), dict):
             found |= {file: (when, str(problem)) for file, problem in note["archives"].items()}
         gone = note["gone"] if isinstance(note.get("gone"), list) else gone
-        newest = id_moment(note.get("newest")) or newest
+        noted = id_moment(note.get("newest"))
+        if noted and noted <= utc_now():  # not what a clock ahead has dated
+            newest = max(newest or noted, noted)
     return OffsiteNotes(pushed, found, gone, newest)
 
 
@@ -3397,22 +3391,23 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
         complete = {path for path in named if there[path]["Size"] == good[path].size_bytes
                     and there[f"{path}.json"]["Size"] == len(good[path].sidecar)}  # fmt: skip
         lacking = [path for path in good if path not in complete and (again or path in named or path not in known)]
-        try:
-            for path in lacking:  # one by one, or one that never gets through would keep the others' sidecars here
+        done: list[str] = []
+        for path in lacking:  # one by one, or one that never gets through would keep the others' sidecars here
+            try:
                 upload(remote, backup_dir, {path: good[path].sha256}, there)
                 upload(remote, backup_dir, {f"{path}.json": ""}, there)
-            if lacking:
-                log.info("pushed %s to %s", backup_set.id, remote.name)
-        except (BackupError, OSError) as error:
-            if not all((backup_dir / f"{path}.json").exists() for path in good):
-                log.info("%s was removed by a cleanup while it was pushed", backup_set.id)
-            elif isinstance(error, DamageError):
-                report.problem(f"{remote.name}: {error}", DAMAGE)
-            else:
-                raise
-            continue
-        note["pushed"] += [*lacking, *(complete - known.keys())]
-        if not backup_set.lacks(settings.kinds) and good.keys() == {*complete, *lacking}:
+                done.append(path)
+            except (BackupError, OSError) as error:
+                if not (backup_dir / f"{path}.json").exists():
+                    log.info("%s was removed by a cleanup while it was pushed", path)
+                elif isinstance(error, DamageError):
+                    report.problem(f"{remote.name}: {error}", DAMAGE)
+                else:
+                    raise
+        if done:
+            log.info("pushed %s to %s", backup_set.id, remote.name)
+        note["pushed"] += [*done, *(complete - known.keys())]
+        if not backup_set.lacks(settings.kinds) and good.keys() == {*complete, *done}:
             note["newest"] = note["newest"] or backup_set.id
 
 
@@ -4140,11 +4135,17 @@ def own_tables(facts: Mapping[str, Any]) -> dict[str, int]:
 
 
 def shrink_of(last: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say how an archive shrank against the one before: a table gone, rows, tables or files below half. '' if not."""
+    """Say how an archive shrank against the one before: a table gone, rows, tables or files below half. '' if not.
+
+    So is one marked that may be another database's, or dated by a wrong clock: cleanup stops until somebody has looked.
+    """
     before, after, shrunk = own_tables(last), own_tables(now), []
     old, new = last.get("database"), now.get("database")
     if old and new and old != new:  # as where two applications share a BACKUP_DIR
         shrunk.append(f"another database: {old} before, {new} now")
+    days = (parse_time(now["id"]) - parse_time(last["id"])).days
+    if days > 35:  # more than lie between monthly backups: if the clock is wrong, cleanup would take all others for old
+        shrunk.append(f"it is {days} days after the one before (is the clock right?)")
     counts = [("files", last.get("file_count"), now.get("file_count"))]
     if "tables" in last and "tables" in now:
         counts.append(("rows", sum(before.values()), sum(after.values())))
@@ -4185,9 +4186,6 @@ def dump_into(stream: BinaryIO, job: Job, source: Source, failed: Callable[[OSEr
     return {"size_bytes": stream.tell(), "sha256": digest.hexdigest(), **facts}
 
 
-CLOCK_JUMP_DAYS = 35  # more than lie between two backups even of somebody who makes one a month
-
-
 def store(job: Job, source: Source) -> Archive:
     """Make one archive and, last, its sidecar. Raise BackupError; nothing is left then."""
     settings, last, started = job.settings, job.previous.get(source.kind), time.monotonic()
@@ -4203,10 +4201,7 @@ def store(job: Job, source: Source) -> Archive:
             facts = dump_into(stream, job, source, failed)
             if last and source.suffix.endswith(".gz") and facts["sha256"] == last.sha256:
                 share_bytes(path, last.path, last.sha256)
-        shrunk = shrink_of(last.facts, facts) if last else ""
-        days = (parse_time(job.id) - parse_time(last.id)).days if last else 0
-        if days > CLOCK_JUMP_DAYS:  # the next cleanup would take all the others for old
-            shrunk = "; ".join(filter(None, [f"it is {days} days after the one before (is the clock right?)", shrunk]))
+        shrunk = shrink_of(last.facts, {"id": job.id, **facts}) if last else ""
         if shrunk:
             facts["shrunk"] = shrunk
             kept = f"The backup is kept, and every older set, until: status --accept {job.id}"
@@ -4597,12 +4592,6 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
     return args.report.exit_code
 
 
-def bytes_of(archive: Archive) -> tuple[int, int, str]:
-    """Say which file an archive is a name of, and what should be in it: several sets may share one."""
-    facts = os.lstat(archive.path) if archive.path.exists() else None
-    return (facts.st_dev, facts.st_ino, archive.sha256) if facts else (0, 0, archive.file)
-
-
 def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Check stored archives: size and SHA-256, then a full read by the program that will restore them."""
     if args.offsite:
@@ -4625,10 +4614,10 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
         if not chosen and not args.report.problems:
             log.warning("there is no backup in %s yet, so nothing was verified", backup_dir)
     marks = check_each(chosen, check, args)
-    damaged = {bytes_of(a): name for s in chosen for a in s.archives.values() if marks.get(name := a.path.name)}
-    for archive in (a for s in (catalog(settings).sets if damaged else ()) for a in s.archives.values()):
-        if bytes_of(archive) in damaged:
-            marks.setdefault(archive.path.name, f"the same bytes as {damaged[bytes_of(archive)]}, which are damaged")
+    for bad in [a for s in chosen for a in s.archives.values() if marks.get(a.path.name) and a.path.exists()]:
+        for other in (a for s in catalog(settings).sets for a in s.archives.values() if a.sha256 == bad.sha256):
+            if other.path.exists() and other.path.samefile(bad.path):  # several sets may share one file
+                marks.setdefault(other.path.name, f"the same file as {bad.path.name}, which is damaged")
     if marks and writable:
         record(settings, args.report, archives=marks)
     return args.report.exit_code
