@@ -786,7 +786,8 @@ change_crontab() {
     outcome "$what" "lines in the crontab of $owner"
 }
 
-# Print the line of one job. It yields to its timer, which a person may have enabled since; and where root's cron starts
+# Print the line of one job. The settings are named: where they are gone a run must fail, not go on with the defaults,
+# which send no alerts, seal nothing and copy nothing elsewhere. It yields to its timer, which a person may have enabled since; and where root's cron starts
 # it, in / and with the HOME of who runs it (runuser keeps root's, and PostgreSQL's programs look for keys there).
 cron_line() {
     local when=$1 job=$2 line="" program home
@@ -802,7 +803,7 @@ cron_line() {
     elif [ "$cron_owner" != "$run_user" ]; then
         line="$line/usr/bin/sudo -H -u $run_user -- "
     fi
-    line="$when $line$(for_cron "$job_python") $(for_cron "$tool") $job $*"
+    line="$when $line$(for_cron "$job_python") $(for_cron "$tool") --env-file $(for_cron "$settings_file") $job $*"
     [ ${#line} -lt 990 ] || die "the path $here is too long for a line of a crontab: use a shorter one"
     printf '%s\n' "$line"
 }
@@ -894,7 +895,7 @@ FENCE
 exec_words() {
     # shellcheck disable=SC2016 # sh expands it
     [[ "$job_python" =~ $plain ]] || printf '%s ' /bin/sh -c "'exec \"\$\$0\" \"\$\$@\"'"
-    printf '%s %s' "$(for_exec "$job_python")" "$(for_exec "$tool")"
+    printf '%s %s --env-file %s' "$(for_exec "$job_python")" "$(for_exec "$tool")" "$(for_exec "$settings_file")"
 }
 
 service_text() {
@@ -1100,7 +1101,8 @@ install_plist() {
     [ "$EUID" -ne 0 ] || user=$run_user
     [ -e "$maker" ] || { [ -n "$python" ] || find_python env; maker=$python; }
     changed=""
-    text=$("$maker" -c "$plist_writer" "$label" "$user" "$log_dir" "$day" "$hour" "$job_python" "$tool" "$job" "$@")
+    text=$("$maker" -c "$plist_writer" "$label" "$user" "$log_dir" "$day" "$hour" \
+        "$job_python" "$tool" --env-file "$settings_file" "$job" "$@")
     install_file 644 "$me" "$file" <<<"$text"
     [ -z "$root" ] || return 0
     if launchctl print "$launchd_domain/$label" >/dev/null 2>&1; then

@@ -9508,7 +9508,7 @@ def test_an_installation_below_a_root_has_these_files_and_the_second_changes_non
         "OnFailure=arrivapp-notify@%n.service",
         "Type=oneshot",
         "ProtectSystem=strict",
-        f"ExecStart={checkout}/.venv/bin/python {checkout}/backup_system.py backup",
+        f"ExecStart={checkout}/.venv/bin/python {checkout}/backup_system.py --env-file {checkout}/.env.backup backup",
     ):
         assert line in unit.splitlines()
     for job, when in (
@@ -9675,7 +9675,8 @@ def test_every_other_line_of_the_crontab_stays_byte_for_byte(text: bytes | None,
     if text and BLOCK.search(text):
         assert once.index(b"# >>>") == text.index(b"# >>>"), "it stays in its place"
     lines = BLOCK.search(once)[0].decode().splitlines()[1:-1]  # type: ignore[index]
-    parts = [re.findall(r"^(\S+ \S+ \S+ \S+ \S+) .*backup_system\.py (.*)$", line)[0] for line in lines]
+    named = rf"backup_system\.py --env-file {checkout}/\.env\.backup"
+    parts = [re.findall(rf"^(\S+ \S+ \S+ \S+ \S+) .*{named} (.*)$", line)[0] for line in lines]
     assert parts == [
         ("0 2 * * *", "backup --quiet"),
         ("0 3 * * 0", "cleanup --quiet"),
@@ -9705,6 +9706,17 @@ def test_a_crontab_that_cannot_be_understood_is_left_alone(
     file = fake_crontab(checkout, text, refusal)
     told = as_somebody(checkout, "--cron", code=1)
     assert phrase in told.err and file.read_bytes() == text
+
+
+def test_a_scheduled_run_whose_settings_are_gone_fails_and_takes_no_defaults(checkout: Path) -> None:
+    """`git clean -X` in a checkout is enough; the defaults send no alert, seal nothing and copy nothing elsewhere."""
+    file = fake_crontab(checkout)
+    as_somebody(checkout, "--cron")
+    (checkout / ".env.backup").unlink()
+    for line in BLOCK.search(file.read_bytes())[0].decode().splitlines()[1:-1]:  # type: ignore[index]
+        done = subprocess.run(["sh", "-c", line.split(" ", 5)[5]], capture_output=True, text=True, cwd="/",
+                              env=clean_env(), **AS_NOBODY)
+        assert done.returncode == 2 and f"{checkout}/.env.backup" in done.stderr, (line, done)
 
 
 @pytest.mark.parametrize("name", ['it\'s a 100% "dir" $HOME & more', "größe %d \\ #x"])
@@ -9936,7 +9948,8 @@ def test_the_plists_are_valid_launchd(checkout: Path) -> None:
         assert all(isinstance(word, str) for word in job["ProgramArguments"]) and job["ProcessType"] == "Background"
         assert job["ProgramArguments"][:2] == [str(checkout / ".venv/bin/python"), str(checkout / "backup_system.py")]
         assert job["Umask"] == 0o77 and (job.get("UserName") == "ana" or os.geteuid())
-        found[path.stem] = (job["StartCalendarInterval"], job["ProgramArguments"][2:])
+        assert job["ProgramArguments"][2:4] == ["--env-file", str(checkout / ".env.backup")]
+        found[path.stem] = (job["StartCalendarInterval"], job["ProgramArguments"][4:])
     assert found == {
         "com.arrivapp.backup": ({"Hour": 2, "Minute": 0}, ["backup", "--quiet"]),
         "com.arrivapp.cleanup": ({"Hour": 3, "Minute": 0, "Weekday": 0}, ["cleanup", "--quiet"]),
@@ -10437,7 +10450,7 @@ def a_line_of_cron_yields_to_an_active_timer(machine: Machine) -> None:
     told = machine.run(SCRIPT, "--cron")
     assert told.code == 0 and ("created", "lines in the crontab of root") in outcomes(told.err), told
     assert machine.run("systemctl", "is-enabled", "arrivapp-backup.timer").out == "disabled\n"
-    [line] = [line for line in machine.ok("crontab", "-l").splitlines() if "backup_system.py backup" in line]
+    [line] = [line for line in machine.ok("crontab", "-l").splitlines() if " backup --quiet" in line]
     job = line.removeprefix("0 2 * * * ")
     count = len(sets_of(machine))
     machine.ok("systemctl", "enable", "--now", "arrivapp-backup.timer")
@@ -10656,7 +10669,7 @@ def the_quick_start_of_the_readme_works_as_it_is_typed(machine: Machine) -> None
     assert in_text == ["python3-dotenv", "python3-venv", f"sudo nano {SETTINGS}", "python3 backup_system.py drill", "sudo crontab -l"]
     assert "| identical |" in install_typed(terminal, in_text[3])
     install_typed(terminal, "exit")
-    assert "backup_system.py backup" in install_typed(terminal, in_text[4])
+    assert " backup --quiet" in install_typed(terminal, in_text[4])
     install_log_out(terminal)
 
 
@@ -10703,7 +10716,7 @@ def everything_comes_back_on_a_new_machine_by_the_runbook(machine: Machine) -> N
             said += [install_typed(terminal, line) for line in code.splitlines()]
     assert "HEALTHY\n" in said[-1]
     install_log_out(terminal)
-    [line] = [line for line in machine.ok("crontab", "-l").splitlines() if "backup_system.py backup" in line]
+    [line] = [line for line in machine.ok("crontab", "-l").splitlines() if " backup --quiet" in line]
     count = len(sets_of(machine))
     assert machine.sh(line.removeprefix("0 2 * * * ")) == "" and len(sets_of(machine)) == count + 1
 
