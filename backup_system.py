@@ -2234,7 +2234,7 @@ def content_of(path: Path, settings: Settings) -> str:
         raise UsageError(f"{path.name}: pg_restore reads a dump in tar format only unpacked: gzip -dk or zstd -d it")
     if in_tar:
         with path.open("rb") as stream:
-            stream.seek(-1024, os.SEEK_END)
+            stream.seek(max(0, path.stat().st_size - 1024))
             if stream.read().strip(b"\0"):  # pg_restore would look for the rest for ever
                 raise DamageError(f"{path.name} is damaged: the tar archive breaks off before its end")
     if in_tar or head.startswith(b"PGDMP"):
@@ -4614,10 +4614,11 @@ def cmd_verify(settings: Settings, args: argparse.Namespace) -> int:
         if not chosen and not args.report.problems:
             log.warning("there is no backup in %s yet, so nothing was verified", backup_dir)
     marks = check_each(chosen, check, args)
-    for bad in [a for s in chosen for a in s.archives.values() if marks.get(a.path.name) and a.path.exists()]:
-        for other in (a for s in catalog(settings).sets for a in s.archives.values() if a.sha256 == bad.sha256):
-            if other.path.exists() and other.path.samefile(bad.path):  # several sets may share one file
-                marks.setdefault(other.path.name, f"the same file as {bad.path.name}, which is damaged")
+    damaged = {a.sha256: a.path for s in chosen for a in s.archives.values() if marks.get(a.path.name)}
+    for other in (a for s in (catalog(settings).sets if damaged else ()) for a in s.archives.values()):
+        bad = damaged.get(other.sha256)
+        if bad and bad.exists() and other.path.exists() and other.path.samefile(bad):  # several sets may share one file
+            marks.setdefault(other.path.name, f"the same file as {bad.name}, which is damaged")
     if marks and writable:
         record(settings, args.report, archives=marks)
     return args.report.exit_code

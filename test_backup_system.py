@@ -4473,7 +4473,11 @@ def test_a_standby_gives_backups_and_a_recovery_conflict_is_tried_again(
         eventually(lambda: psql(f"{met}'{here}'", server=standby) == "t")  # its replay waits for the dump, or has ended it
         gate.touch()
         result = finish(process)
-    assert result.code == 0 and "trying again" in result.err, result
+        psql("ALTER SYSTEM SET primary_conninfo = ''", server=standby)
+        psql("SELECT pg_reload_conf()", server=standby)
+        eventually(lambda: psql("SELECT count(*) FROM pg_stat_wal_receiver", server=standby) == "0")
+        tool_fails(3, "a standby that has lost its primary", standby_app, "backup", "--only", "database")
+    assert result.code == 0 and "trying again" in result.err and "lost its primary" not in result.err, result
     assert sidecars(app, "database")[0]["in_recovery"] is True
 
 
@@ -4557,9 +4561,10 @@ def test_a_script_that_makes_nothing_replaces_nothing(app: App, server: Server) 
 @pytest.mark.parametrize("argv", [("restore", "--database", "cut", "--restore-file"), ("verify",)])
 def test_a_tar_dump_that_breaks_off_is_damage_and_hangs_nothing(argv: tuple[str, ...], app: App) -> None:
     """pg_restore looks for the rest of one for ever."""
-    dump = app.root / "cut.tar"
-    dump.write_bytes(dump_by_hand(app.database, "-Ft")[:8000])
-    tool_fails(4, "the tar archive breaks off", app, *argv, dump, timeout=20)
+    dump, whole = app.root / "cut.tar", dump_by_hand(app.database, "-Ft")
+    for size in (8000, 600):
+        dump.write_bytes(whole[:size])
+        tool_fails(4, "the tar archive breaks off", app, *argv, dump, timeout=60)
     assert not scratch_databases()
 
 
@@ -12017,6 +12022,12 @@ def test_alerts_that_all_is_well_again_are_true(app: App, alert_sink: AlertSink)
     assert not alert_recovered(app, alert_sink)
     tool_ok(app, "backup")
     assert alert_recovered(app, alert_sink)
+    shutil.rmtree(app.qr_dir)
+    app.qr_dir.mkdir()
+    tool_fails(3, "shrank", app, "backup")
+    alert_sink.seen.clear()
+    tool_ok(app, "backup")
+    assert not alert_recovered(app, alert_sink)  # nobody has said that no pictures are right
     newest = sidecars(app)[-1]["id"]
     note_drill(app, newest, 3, exit_code=3)
     note_drill(app, newest, 2)
