@@ -2347,7 +2347,10 @@ DROP_SUBSCRIPTIONS = """SELECT format('ALTER SUBSCRIPTION %1$I DISABLE;
 
 
 def drop_database(server: Server, name: str) -> None:
-    """Drop a scratch database if it is there; its subscriptions first, or DROP DATABASE refuses even by force."""
+    """Drop a scratch database if it is there; its subscriptions first, or DROP DATABASE refuses.
+
+    Not WITH (FORCE), which may not end autovacuum for an ordinary owner; without it DROP does that by itself.
+    """
     try:
         with open_session(server) as psql:
             if not psql.rows(f"SELECT 1 FROM pg_database WHERE datname = {quote_text(name)}"):
@@ -2355,15 +2358,17 @@ def drop_database(server: Server, name: str) -> None:
             with contextlib.suppress(BackupError), open_session(server, name) as inside:
                 for (statements,) in inside.rows(DROP_SUBSCRIPTIONS):
                     inside.rows(statements)
-            psql.rows(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)", 0)
+            psql.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid IS NOT NULL"
+                      f" AND datname = {quote_text(name)}")  # fmt: skip
+            psql.rows(f"DROP DATABASE IF EXISTS {quote_name(name)}", 0)
     except BackupError as error:
         log.warning("%s could not be dropped and takes room on the server: %s", name, error)
 
 
 def drop_scratch_databases(server: Server) -> None:
-    """Drop the scratch databases of runs that died; one that a session uses is somebody's work."""
+    """Drop the scratch databases of runs that died; one that a session uses, not autovacuum, is somebody's work."""
     for (name,) in ask(server, f"""SELECT datname FROM pg_database d WHERE datname ~ {quote_text(SCRATCH)}
-                                   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"""):
+      AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL)"""):
         log.info("dropping %s, left by a restore that died", name)
         drop_database(server, name)
 

@@ -4881,6 +4881,10 @@ def test_six_clients_that_reconnect_in_a_loop_do_not_stop_the_swap(app: App, ser
     assert all_rows(server, app.database) == rows and len(kept_databases(app.database)) == 1
 
 
+SCRATCH_IN_USE = """SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (
+  datname ~ '^arrivapp_scratch_' OR state = 'active' AND query ~ 'CREATE DATABASE arrivapp_scratch_')"""  # it outlives psql
+
+
 def test_a_restore_killed_at_any_moment_leaves_the_old_or_the_new_database_whole(app: App, server: Server) -> None:
     """FAULTS 63, 64: never neither, never half; and the next restore drops what the dead ones left."""
     tool_ok(app, "backup", "--only", "database")
@@ -4905,9 +4909,8 @@ def test_a_restore_killed_at_any_moment_leaves_the_old_or_the_new_database_whole
         seen.append(all_rows(server, app.database))
         left |= scratch_databases()
         assert seen[-1] in (old, new)
-    in_use = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'arrivapp_scratch_%'"
     assert old in seen and left
-    eventually(lambda: psql(in_use) == "0")
+    eventually(lambda: psql(SCRATCH_IN_USE) == "0")
     tool_ok(app, *restore)
     assert not scratch_databases() and all_rows(server, app.database) == new
     assert not list(app.backup_dir.glob(".work-*"))
@@ -5009,19 +5012,24 @@ def test_a_setting_that_only_a_superuser_may_make_costs_an_owner_no_restore(app:
 
 
 def test_autovacuum_in_the_live_database_stops_no_owner(other_app: Callable[[Server], App]) -> None:
-    """RENAME ends such a worker by itself, and a plain role may not."""
+    """RENAME and DROP end such a worker by themselves, and a plain role may not."""
     server = start_server(installed_bin(), autovacuum="on", autovacuum_naptime="1s", autovacuum_vacuum_cost_delay="100ms",
                           autovacuum_vacuum_cost_limit="1")
     app = other_app(server)
     psql(f"CREATE ROLE own LOGIN CREATEDB PASSWORD {literal(PASSWORD)}; CREATE DATABASE own_db OWNER own", server=server)
     configure(app, DB_NAME="own_db")
-    psql("CREATE TABLE big AS SELECT i, repeat('x', 200) t FROM generate_series(1, 50000) i", "own_db", server, user="own")
+    left = "arrivapp_scratch_20250101t000000z_abcde1"  # of a restore that died
+    psql(f"CREATE DATABASE {left} OWNER own", server=server)
+    for name in ("own_db", left):
+        psql("CREATE TABLE big AS SELECT i, repeat('x', 200) t FROM generate_series(1, 50000) i", name, server, user="own")
     tool_ok(app, "backup", "--only", "database")
-    psql("UPDATE big SET i = i + 1", "own_db", server, user="own")
-    worker = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'own_db' AND backend_type = 'autovacuum worker'"
-    eventually(lambda: psql(worker, server=server) != "0", 60)
+    for name in ("own_db", left):
+        psql("UPDATE big SET i = i + 1", name, server, user="own")
+    worker = "SELECT count(DISTINCT datname) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+    eventually(lambda: psql(f"{worker} AND datname IN ('own_db', '{left}')", server=server) == "2", 60)
     url = server.url("own_db", "own")
     tool_ok(app, "restore", "--backup", "latest", "--only", "database", "--yes", env={"RESTORE_DATABASE_URL": url})
+    assert not scratch_databases(server)
     drop_family("own_db", server)
 
 
@@ -8558,7 +8566,7 @@ def test_a_drill_killed_at_any_moment_leaves_only_what_the_next_one_clears(drill
         killed += finish(process).code == -signal.SIGKILL
         left |= scratch_databases() - {stay[0]}
         left |= {path.name for path in app.backup_dir.glob(".work-*")} - {stay[1]}
-        eventually(lambda: psql("SELECT count(*) FROM pg_stat_activity WHERE datname ~ '^arrivapp_scratch'") == "0")
+        eventually(lambda: psql(SCRATCH_IN_USE) == "0")
     assert killed >= SCALE and {name[:5] for name in left} == {"arriv", ".work"}
     assert (all_rows(server, app.database), tree(app.app_dir)) == live and stored(app) == before
     tool_ok(app, "drill")
