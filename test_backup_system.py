@@ -12903,7 +12903,10 @@ def offsite_sftp(app: App) -> Iterator[Path]:
 
 def offsite_there(store: Path) -> dict[str, bytes]:
     """Return what stands on a remote, and see that whatever its sidecar calls good is good."""
-    files = tree(store)
+    files: dict[str, bytes] = {}
+    for path in sorted(store.rglob("*")):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a server puts its own temporary files away
+            files[str(path.relative_to(store))] = path.read_bytes()
     for name, data in files.items():
         if name.endswith(".json"):
             facts, archive = json.loads(data), files[name.removesuffix(".json")]
