@@ -2346,11 +2346,12 @@ DROP_SUBSCRIPTIONS = """SELECT format('ALTER SUBSCRIPTION %1$I DISABLE;
   FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"""
 
 
-def drop_database(server: Server, name: str) -> None:
-    """Drop a scratch database if it is there; its subscriptions first, or DROP DATABASE refuses.
+# Not autovacuum, which an ordinary owner may not end; RENAME does it itself, and so does DROP, unless WITH (FORCE).
+END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid IS NOT NULL AND "
 
-    Not WITH (FORCE), which may not end autovacuum for an ordinary owner; without it DROP does that by itself.
-    """
+
+def drop_database(server: Server, name: str) -> None:
+    """Drop a scratch database if it is there; its subscriptions first, or DROP DATABASE refuses."""
     try:
         with open_session(server) as psql:
             if not psql.rows(f"SELECT 1 FROM pg_database WHERE datname = {quote_text(name)}"):
@@ -2358,8 +2359,7 @@ def drop_database(server: Server, name: str) -> None:
             with contextlib.suppress(BackupError), open_session(server, name) as inside:
                 for (statements,) in inside.rows(DROP_SUBSCRIPTIONS):
                     inside.rows(statements)
-            psql.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid IS NOT NULL"
-                      f" AND datname = {quote_text(name)}")  # fmt: skip
+            psql.rows(f"{END_SESSIONS} datname = {quote_text(name)}")
             psql.rows(f"DROP DATABASE IF EXISTS {quote_name(name)}", 0)
     except BackupError as error:
         log.warning("%s could not be dropped and takes room on the server: %s", name, error)
@@ -2529,8 +2529,7 @@ def swap_database(job: Job, scratch: str, target: str, live: Live, *more: str) -
         statements = [f"ALTER DATABASE {quote_name(target)} RENAME TO {quote_name(kept)}", *statements,
                       kept_comment(kept, target, job, live["properties"]["comment"])]  # fmt: skip
     # Our guard of the scratch one too; an undo's "scratch" is the kept one, into which somebody may look.
-    end_sessions = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid IS NOT NULL
-      AND (datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0})"""  # RENAME ends autovacuum itself
+    end_sessions = f"{END_SESSIONS} (datname = {quote_text(scratch)} OR datid = {live['oid'] if live else 0})"
     for tries_left in (2, 1, 0):
         try:
             with open_session(job.server) as first, open_session(job.server) as second:
@@ -3077,7 +3076,7 @@ def kept_databases(server: Server, settings: Settings) -> list[Kept]:
     """List the databases of a server that carry our mark."""
     marked = ask(server, f"""SELECT datname, substr(shobj_description(oid, 'pg_database'), {len(KEPT_MARK) + 1})
       FROM pg_database WHERE starts_with(shobj_description(oid, 'pg_database'), {quote_text(KEPT_MARK)})""")
-    found = []
+    found, here = [], own_place(settings)
     for name, text in marked:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a mark that somebody edited is no longer ours
             mark = json.loads(text)
@@ -3085,7 +3084,7 @@ def kept_databases(server: Server, settings: Settings) -> list[Kept]:
             differs = bool(mark.get("differs"))
             suffix = f"_{'differs' if differs else 'before'}_{mark['id'].lower()}"
             if name == cut_name(mark["name"], suffix):  # one renamed by hand, to be live again, is no longer ours
-                foreign = mark.get("by", own_place(settings)) != own_place(settings)
+                foreign = mark.get("by", here) != here
                 found.append(Kept(mark["id"], "database", mark["name"], name, mark["comment"], differs, foreign))
     return found
 
@@ -3330,11 +3329,10 @@ def offsite_notes(backup_dir: Path, name: str) -> OffsiteNotes:
     return OffsiteNotes(pushed, found, gone, newest)
 
 
-def vanished(settings: Settings, name: str, there: Mapping[str, Any]) -> list[str]:
+def vanished(settings: Settings, pushed: Mapping[str, str], there: Mapping[str, Any]) -> list[str]:
     """List what was pushed within OFFSITE_KEEP_DAYS and is gone from a remote, or has lost its sidecar there."""
     begin = (utc_now() - datetime.timedelta(days=settings.offsite_keep_days)).isoformat(timespec="seconds")
-    known = offsite_notes(settings.backup_dir, name).pushed
-    return sorted(path for path, when in known.items() if when > begin and not {path, f"{path}.json"} <= there.keys())
+    return sorted(path for path, when in pushed.items() if when > begin and not {path, f"{path}.json"} <= there.keys())
 
 
 def download(remote: Remote, path: str, size: int, sha256: str, take: Callable[[bytes], object] = len) -> None:
@@ -3386,7 +3384,7 @@ def push_to(remote: Remote, settings: Settings, report: Report, note: dict[str, 
     """
     backup_dir, there = settings.backup_dir, remote_files(remote)
     known = offsite_notes(backup_dir, remote.name).pushed
-    note["gone"] = [] if again else vanished(settings, remote.name, there)
+    note["gone"] = [] if again else vanished(settings, known, there)
     if note["gone"]:
         gone = f"pushed before, and gone there: {names_shown(note['gone'])}"
         report.problem(f"{remote.name}: {gone}. Who deleted it? To push it anew: push --again")
@@ -3662,9 +3660,11 @@ def has_recovered(settings: Settings, report: Report) -> bool:
             runs[-1] = {**runs[-1], "exit_code": runs[-1].get("exit_code") or entry.get("exit_code")}
     if report.exit_code or len(runs) < 2 or runs[-1].get("run") != report.run or not runs[-2].get("exit_code"):
         return False
+    if report.command not in ("backup", "verify"):
+        return True
     sets = catalog(settings).sets
-    if report.command != "verify":
-        return report.command != "backup" or not any(backup_set.shrunk for backup_set in sets)
+    if report.command == "backup":
+        return not any(backup_set.shrunk for backup_set in sets)
     here = any(a.problem for s in sets for a in s.archives.values())
     return not here and not any(offsite_notes(settings.backup_dir, name).damaged for name in settings.offsite_remotes)
 
@@ -4574,7 +4574,8 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
     """Compare what stands on each remote with what was pushed, and read a set there to its end; nothing is stored."""
     notes: dict[str, dict[str, Any]] = {}
     for remote, known, there in remote_catalogs(settings, args.report):
-        place, gone = f"{remote.name}: ", vanished(settings, remote.name, there)
+        place, noted = f"{remote.name}: ", offsite_notes(settings.backup_dir, remote.name)
+        gone = vanished(settings, noted.pushed, there)
         for path in gone:
             args.report.problem(f"{place}{path} was pushed, and is gone there", DAMAGE)
         chosen = {backup_set.id for backup_set in sets_to_verify(known, settings, args, place)}
@@ -4590,7 +4591,7 @@ def verify_offsite(settings: Settings, args: argparse.Namespace) -> int:
             return "checksum"
 
         present = {os.path.basename(path) for path in there}
-        marks = {name: "" for name in offsite_notes(settings.backup_dir, remote.name).damaged if name not in present}
+        marks = {name: "" for name in noted.damaged if name not in present}
         notes[remote.name] = {"gone": gone, "archives": marks | check_each(known.sets, check, args, place)}
     if os.access(settings.backup_dir / MARKER, os.W_OK) and not seen_at_terminal(args.report.exit_code):
         record(settings, args.report, offsite=notes)  # not where a disk is not mounted

@@ -787,8 +787,9 @@ change_crontab() {
 }
 
 # Print the line of one job. The settings are named: where they are gone a run must fail, not go on with the defaults,
-# which send no alerts, seal nothing and copy nothing elsewhere. It yields to its timer, which a person may have enabled since; and where root's cron starts
-# it, in / and with the HOME of who runs it (runuser keeps root's, and PostgreSQL's programs look for keys there).
+# which send no alerts, seal nothing and copy nothing elsewhere. It yields to its timer, which a person may have enabled
+# since; and where root's cron starts it, in / and with the HOME of who runs it (runuser keeps root's, and PostgreSQL's
+# programs look for keys there).
 cron_line() {
     local when=$1 job=$2 line="" program home
     shift 2
